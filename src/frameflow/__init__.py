@@ -1,0 +1,3 @@
+"""FrameFlow: train, honestly evaluate, explain and serve action recognizers."""
+
+__version__ = "0.1.0"
