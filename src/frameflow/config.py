@@ -173,9 +173,13 @@ def load_recipe(source: str | Path | Recipe = "default", overrides: Sequence[str
         try:
             values = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
-            raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from None
+            raise UsageError(
+                f"{origin} is not valid YAML: {' '.join(str(error).split())}"
+            ) from None
         if not isinstance(values, dict):
-            raise UsageError(f"{origin} must hold `key: value` lines, not a {type(values).__name__}.")
+            raise UsageError(
+                f"{origin} must hold `key: value` lines, not a {type(values).__name__}."
+            )
     for override in overrides:
         _apply(values, override)
     try:
@@ -232,8 +236,10 @@ def _explain(error: ValidationError, origin: str) -> str:
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             allowed = _fields_at(fault["loc"][:-1])
-            near = near_names(str(fault["loc"][-1]), allowed)
-            faults.append(f"unknown key {where!r}.{near or f' Known here: {', '.join(allowed)}.'}")
+            hint = (
+                near_names(str(fault["loc"][-1]), allowed) or f" Known here: {', '.join(allowed)}."
+            )
+            faults.append(f"unknown key {where!r}.{hint}")
         else:
             said = fault["msg"].removeprefix("Value error, ")
             given = "" if isinstance(fault["input"], dict) else f" ({fault['input']!r})"

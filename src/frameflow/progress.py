@@ -23,7 +23,7 @@ def progress(description: str, *, total: int, unit: str = "clips") -> Iterator[C
         ...         advance()
     """
     if not sys.stderr.isatty() or total <= 0:
-        yield lambda n=1: None
+        yield lambda n=1: None  # noqa: ARG005
         return
     from rich.console import Console
     from rich.progress import (
