@@ -1,0 +1,125 @@
+"""What all commands share: messages, errors, exit codes, tables and JSON."""
+
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frameflow.errors import FrameFlowError
+
+Videos = Annotated[
+    str, typer.Argument(help="A folder of class folders, or a manifest (.csv, .parquet).")
+]
+ManifestFile = Annotated[Path, typer.Argument(help="A manifest (.csv or .parquet).")]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="A name or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one key: train.lr=0.001. Repeatable.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of all that is random.")]
+EngineName = Annotated[str, typer.Option("--engine", help="auto, torch, onnxruntime or openvino.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, nothing else.")]
+AllowLeak = Annotated[
+    bool, typer.Option("--allow-leak", help="Go on with a leaking split; every report says so.")
+]
+
+
+class _Lines(logging.Handler):
+    """Log records as plain lines on stderr, so stdout stays free for results."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"Warning: {text}"
+        typer.echo(text, err=True)
+
+
+def show_steps(*, debug: bool = False) -> None:
+    """Let the package's log speak to the user."""
+    log = logging.getLogger("frameflow")
+    log.handlers[:] = [_Lines()]
+    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    log.propagate = False
+
+
+def run_app(app: Callable[[], Any], *, debug: bool) -> None:
+    """Run, and turn every error into a line or two and an exit code."""
+    try:
+        app()
+    except FrameFlowError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): the rest is not wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(_explain(error), 1)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(
+            f"{type(error).__name__}: {error}\nThis is a fault in FrameFlow, not in your data; "
+            "`frameflow --debug ...` shows where.",
+            1,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full: {error.filename or error}. Free some space and run it again."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
+def print_json(value: Any) -> None:
+    """Strict JSON on stdout: NaN would be a fault."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """A table on stdout, wide enough for its content where stdout is no terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = [[_cell(value) for value in row] for row in rows]
+    for index, name in enumerate(header):
+        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.rstrip("%"))
+    except ValueError:
+        return text == "-"
+    return True
