@@ -1,0 +1,84 @@
+"""Opening a video file with PyAV, and saying in plain words why one cannot be read."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from frameflow.errors import VideoError
+from frameflow.video._truncation import declared_bytes
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+NOT_A_VIDEO = "is not a video that FFmpeg can read"
+
+
+def os_reason(error: OSError) -> str:
+    """What the operating system answered, in plain words."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "does not exist"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder without numbered frame images"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no readable, non-empty file.
+
+    Raises:
+        VideoError: with the reason.
+    """
+    try:
+        with open(path, "rb") as file:
+            if not file.read(1):
+                raise VideoError(path, "is empty (0 bytes)")
+    except OSError as error:
+        raise VideoError(path, os_reason(error)) from None
+
+
+def truncation(path: Path) -> str | None:
+    """``"is truncated: ..."`` where the file's own sizes say that its end is missing."""
+    try:
+        declared, there = declared_bytes(path), os.stat(path).st_size
+    except OSError:
+        return None
+    if declared is None or declared <= there:
+        return None
+    return f"is truncated: {there} of {declared} bytes are there"
+
+
+def nothing_decodable(path: Path) -> VideoError:
+    """The error for a file that opens and yields no frame."""
+    return VideoError(path, truncation(path) or "has no frame that can be decoded")
+
+
+@contextmanager
+def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
+    """Open a file and find its video stream; cover art and thumbnails are none.
+
+    Raises:
+        VideoError: the file cannot be read or has no video stream.
+    """
+    check_file(path)
+    import av
+    from av.stream import Disposition
+
+    try:
+        container = av.open(str(path), metadata_errors="ignore")
+    except (av.FFmpegError, ValueError):
+        raise VideoError(path, truncation(path) or NOT_A_VIDEO) from None
+    with container:
+        still = Disposition.attached_pic | Disposition.timed_thumbnails
+        streams = [s for s in container.streams.video if not s.disposition & still]
+        if not streams:
+            sound = " (audio only)" if container.streams.audio else ""
+            raise VideoError(path, truncation(path) or f"has no video stream{sound}")
+        stream = streams[0]
+        if stream.codec_context is None or not stream.width:
+            raise VideoError(path, truncation(path) or NOT_A_VIDEO)
+        yield container, stream

@@ -1,0 +1,177 @@
+"""The packets of a video, and which of them a frame needs to be decoded.
+
+A frame is found by its time stamp, never by where a seek happened to land: the packets' time
+stamps, sorted, are the time stamps of the frames in the order in which they are shown, so frame
+``i`` is the one that carries the ``i``-th. Where the stamps cannot be relied on (an AVI file with
+B-frames has none of its own), frames are counted from the start instead.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES = 32 << 20  # packets of smaller videos stay in memory and are read once
+READ_ON = 64  # packets; a gap shorter than this is read through, not seeked over
+
+# Codecs in which every packet yields one frame (others hide frames, or split them into fields).
+_ONE_FRAME_A_PACKET = frozenset(
+    "h264 hevc vp9 av1 libdav1d mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 flv h263 mjpeg gif png "
+    "apng prores ffv1 rawvideo dnxhd huffyuv ffvhuff utvideo qtrle cinepak svq1 svq3 dvvideo "
+    "webp jpeg2000 hap cfhd theora".split()
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Packets:
+    """The packets of a video stream in the order in which they are decoded.
+
+    Attributes:
+        stamps: (n,) presentation time stamps in units of ``time_base``.
+        keys: (n,) bool, whether decoding can begin here.
+        shown: (n,) bool, False for frames that an edit list hides.
+        time_base: seconds per unit.
+        last_duration: of the last packet, in units; 0 where unknown.
+        countable: whether every shown packet yields one frame.
+        placed: whether the time stamps tell which frame is which.
+        kept: the packets themselves, where they are few.
+    """
+
+    stamps: NDArray[np.int64]
+    keys: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    time_base: float
+    last_duration: int
+    countable: bool
+    placed: bool
+    kept: "list[Packet[VideoStream]] | None"
+
+    @property
+    def frames(self) -> int:
+        return int(self.shown.sum())
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(frames,) where each frame's packet stands, frames as they are shown."""
+        places = np.flatnonzero(self.shown)
+        return places[np.argsort(self.stamps[places], kind="stable")]
+
+    def seconds(self) -> NDArray[np.float64]:
+        """(frames,) when each frame is shown, the first at 0; only where ``placed``."""
+        stamps = self.stamps[self.order]
+        return (stamps - stamps[:1]) * self.time_base
+
+    def ranges(self, wanted: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """The spans of packets (first, last) that decode the wanted frames; only where ``placed``.
+
+        Each begins at a keyframe that is decoded and shown before what is wanted::
+
+            packets   K . . . K . . . . K . . w . w .
+            decoded                     =======>         (nothing before the keyframe)
+        """
+        keys = np.flatnonzero(self.keys)
+        spans: list[tuple[int, int]] = []
+        for place in np.sort(self.order[wanted]).tolist():
+            key = int(np.searchsorted(keys, place, side="right")) - 1
+            while key > 0 and self.stamps[keys[key]] > self.stamps[place]:
+                key -= 1  # shown before the keyframe that precedes it: may need what is earlier
+            first = int(keys[key]) if key >= 0 else 0
+            while spans and first <= spans[-1][1] + 1:
+                first = min(first, spans.pop()[0])
+            spans.append((first, place))
+        return spans
+
+
+def scan(container: "InputContainer", stream: "VideoStream") -> Packets:
+    """Read the packets of a file that was just opened, decoding nothing."""
+    import av
+
+    stamps: list[int | None] = []
+    flags: list[tuple[bool, bool]] = []
+    kept: list[Packet[VideoStream]] | None = []
+    size = last_duration = 0
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            stamps.append(packet.pts)
+            flags.append((packet.is_keyframe, not packet.is_discard))
+            last_duration = packet.duration or 0
+            size += packet.size
+            if kept is not None:
+                kept.append(packet)
+                kept = kept if size <= KEPT_BYTES else None
+    except av.FFmpegError as error:  # the file ends early, or is damaged from here on
+        log.debug("%s: reading stopped after %d packets: %s", container.name, len(stamps), error)
+    table = np.array(flags, dtype=bool).reshape(-1, 2)
+    placed = _placed(container, stream, stamps, table)
+    return Packets(
+        stamps=np.array([s or 0 for s in stamps], dtype=np.int64),
+        keys=table[:, 0],
+        shown=table[:, 1],
+        time_base=float(stream.time_base or 0),
+        last_duration=last_duration,
+        countable=stream.codec_context.name in _ONE_FRAME_A_PACKET,
+        placed=placed,
+        kept=kept,
+    )
+
+
+def _placed(
+    container: "InputContainer",
+    stream: "VideoStream",
+    stamps: list[int | None],
+    flags: NDArray[np.bool_],
+) -> bool:
+    """Whether the time stamps tell which frame is which."""
+    if stream.codec_context.name not in _ONE_FRAME_A_PACKET or not stamps:
+        return False
+    if None in stamps or len(set(stamps)) < len(stamps) or not flags[0, 0]:
+        return False
+    # AVI stores the order of decoding only, so B-frames get each other's times.
+    return not ("avi" in container.format.name.split(",") and stream.codec_context.has_b_frames)
+
+
+def read_packets(
+    container: "InputContainer",
+    stream: "VideoStream",
+    packets: Packets,
+    spans: list[tuple[int, int]],
+) -> "Iterator[tuple[bool, Packet[VideoStream]]]":
+    """The packets of the spans, each with whether it begins a span after a gap.
+
+    The container must have been scanned; where its packets were kept nothing is read again.
+    """
+    if packets.kept is not None:
+        for first, last in spans:
+            for place in range(first, last + 1):
+                yield place == first, packets.kept[place]
+        return
+    position = {stamp: place for place, stamp in enumerate(packets.stamps.tolist())}
+    source: Iterator[Packet[VideoStream]] = iter(())
+    at = -READ_ON - 2
+    for first, last in spans:
+        if not 0 <= first - at <= READ_ON:
+            container.seek(int(packets.stamps[first]), stream=stream)
+            source = container.demux(stream)
+        for packet in source:
+            if not packet.size or packet.pts is None:
+                continue
+            at = position.get(packet.pts, -1)
+            if at > last:
+                break
+            if at >= first:
+                yield at == first, packet
+            if at == last:
+                break
