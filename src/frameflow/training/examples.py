@@ -1,0 +1,146 @@
+"""What the training loop learns from: clips with a target each, handed out in batches."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+MEMORY = 2 << 30  # bytes of features that are held in memory; more are read from disk per batch
+_CHUNK = 256
+
+
+class Examples(Protocol):
+    """What `frameflow.training.loop.fit` asks of data.
+
+    Attributes:
+        targets: ``(N,)`` int64, the class of each example.
+    """
+
+    targets: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, rows: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The inputs and masks of some examples; ``rng`` draws augmentation, None means none."""
+        ...
+
+
+class FeatureSource(Protocol):
+    """The part of `frameflow.features.extract.Features` that training reads."""
+
+    @property
+    def views(self) -> Sequence[str]: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    def __len__(self) -> int: ...
+    def batch(self, rows: np.ndarray, view: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class ArrayFeatures:
+    """Features in memory.
+
+    Args:
+        features: ``(N, T, D)``, or ``(V, N, T, D)`` with several views; any float type.
+        mask: ``(N, T)`` or ``(V, N, T)`` bool, False where a frame is padding; None: none is.
+
+    Example:
+        >>> ArrayFeatures(np.zeros((5, 16, 8), np.float16)).batch(np.array([4, 0]), 0)[0].shape
+        (2, 16, 8)
+    """
+
+    def __init__(self, features: np.ndarray, mask: np.ndarray | None = None) -> None:
+        self.features = features if features.ndim == 4 else features[None]
+        if mask is None:
+            mask = np.ones(self.features.shape[:3], dtype=bool)
+        self.mask = mask if mask.ndim == 3 else mask[None]
+        if self.mask.shape != self.features.shape[:3]:
+            raise ValueError(
+                f"mask {self.mask.shape} must be (views, samples, frames) of features, "
+                f"{self.features.shape[:3]}"
+            )
+        self.views: Sequence[str] = [f"view{i}" for i in range(len(self.features))]
+        self.frames, self.dim = self.features.shape[2:]
+
+    def __len__(self) -> int:
+        return int(self.features.shape[1])
+
+    def batch(self, rows: np.ndarray, view: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, T, D)`` in the stored type and ``(n, T)`` of some rows, in one view or one each."""
+        return self.features[view, rows], self.mask[view, rows]
+
+
+def in_memory(features: FeatureSource, *, limit: int = MEMORY) -> FeatureSource:
+    """The same features in memory as float16 (as they are stored), where they take < ``limit``."""
+    views, samples = len(features.views), len(features)
+    shape = (views, samples, features.frames, features.dim)
+    if isinstance(features, ArrayFeatures) or 2 * int(np.prod(shape)) > limit:
+        return features
+    held, mask = np.empty(shape, dtype=np.float16), np.empty(shape[:3], dtype=bool)
+    for view in range(views):
+        for start in range(0, samples, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, samples))
+            held[view, rows], mask[view, rows] = features.batch(rows, view)
+    return ArrayFeatures(held, mask)
+
+
+class FeatureExamples:
+    """Stored features as examples.
+
+    In training one view of each sample is drawn at random. Where every view counts (validation,
+    test), each is an example of its own, sample by sample: `view_means` puts them together.
+
+    Args:
+        features: of a whole manifest; call `in_memory` on it first, where it is used often.
+        targets: ``(N,)`` the class of each of ``rows``.
+        rows: which samples of ``features``; None: all.
+        every_view: each view is an example.
+    """
+
+    def __init__(
+        self,
+        features: FeatureSource,
+        targets: np.ndarray | Sequence[int],
+        *,
+        rows: np.ndarray | None = None,
+        every_view: bool = False,
+    ) -> None:
+        targets = np.asarray(targets, dtype=np.int64)
+        rows = np.arange(len(features)) if rows is None else np.asarray(rows)
+        if len(targets) != len(rows):
+            raise ValueError(f"targets ({len(targets)}) must be one for each of {len(rows)} rows")
+        self.features = features
+        self.count = len(features.views)
+        views = np.zeros_like(rows)
+        if every_view:
+            views = np.tile(np.arange(self.count), len(rows))
+            rows, targets = np.repeat(rows, self.count), np.repeat(targets, self.count)
+        self.rows, self.views, self.targets = rows, views, targets
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(
+        self, rows: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(n, T, D)`` features and ``(n, T)`` bool masks."""
+        drawn = self.views[rows] if rng is None else rng.integers(self.count, size=len(rows))
+        features, mask = self.features.batch(self.rows[rows], drawn)
+        return torch.from_numpy(features), torch.from_numpy(mask)
+
+    def all(self, *, most: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """The features (float32) and masks of all examples, or of ``most`` drawn by ``seed``."""
+        rows = np.arange(len(self))
+        if len(rows) > most:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+        features, mask = self.batch(rows, None)
+        return features.float(), mask
+
+
+def view_means(values: np.ndarray, views: int) -> np.ndarray:
+    """``(N * views, K)`` of examples with ``every_view`` to ``(N, K)``: the mean over views."""
+    return values.reshape(-1, views, *values.shape[1:]).mean(axis=1)

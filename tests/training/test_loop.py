@@ -1,0 +1,296 @@
+"""The loop learns, stops, repeats itself, and survives a kill at any moment."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from frameflow.config import Train
+from frameflow.errors import FrameFlowError, UsageError
+from frameflow.training.examples import FeatureExamples
+from frameflow.training.history import read_history
+from frameflow.training.loop import (
+    batches,
+    cross_entropy,
+    learning_rate,
+    make_optimizer,
+    predict,
+    score,
+    train_head,
+)
+
+Heads = Callable[..., nn.Module]
+Data = Callable[..., FeatureExamples]
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "balance"),
+    [("adamw", "none"), ("adam", "weights"), ("sgd", "oversample")],
+)
+def test_learns_what_can_be_learned(
+    make_head: Heads, make_examples: Data, optimizer: str, balance: str
+) -> None:
+    settings = Train(epochs=15, batch_size=16, optimizer=optimizer, lr=0.02, balance=balance)
+    head, test = make_head(), make_examples(80, seed=5)
+    fitted = train_head(head, make_examples(), make_examples(40, seed=1), settings)
+    assert score(predict(head, test), test.targets)[1] > 0.9
+    assert fitted.history[-1].train_loss < fitted.history[0].train_loss
+    assert not head.training
+
+
+def test_same_run_twice_gives_the_same_weights(make_head: Heads, make_examples: Data) -> None:
+    def run(seed: int) -> nn.Module:
+        head = make_head()
+        train_head(head, make_examples(), make_examples(40, seed=1), Train(epochs=4, seed=seed))
+        return head
+
+    assert same(run(0), run(0))
+    assert not same(run(0), run(1))
+
+
+def test_training_leaves_the_callers_generators_alone(
+    make_head: Heads, make_examples: Data
+) -> None:
+    head = make_head()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), float(torch.rand(()))
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    train_head(head, make_examples(), None, Train(epochs=1))
+    assert (random.random(), np.random.rand(), float(torch.rand(()))) == expected
+
+
+def test_patience_ends_a_training_and_keeps_the_best_weights(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
+    # Validation targets that have nothing to do with the features: it can only get worse.
+    validation = make_examples(40, seed=1)
+    validation.targets = np.random.default_rng(0).permutation(validation.targets)
+    head = make_head()
+    settings = Train(epochs=40, lr=0.05, patience=3, batch_size=16)
+    fitted = train_head(head, make_examples(), validation, settings, folder=tmp_path)
+    losses = [row.val_loss for row in fitted.history if row.val_loss is not None]
+    assert fitted.stopped_early
+    assert len(losses) == fitted.best_epoch + 3 < 40
+    assert fitted.best_epoch == 1 + int(np.argmin(losses))
+    assert score(predict(head, validation), validation.targets)[0] == pytest.approx(min(losses))
+    best = load_file(tmp_path / "checkpoints" / "best" / "model.safetensors")
+    assert all(torch.equal(best[name], value) for name, value in head.state_dict().items())
+
+
+def test_without_validation_all_epochs_run(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
+    settings = Train(epochs=5, patience=1)
+    fitted = train_head(make_head(), make_examples(), None, settings, folder=tmp_path)
+    assert fitted.epochs == fitted.best_epoch == 5
+    rows = read_history(tmp_path / "history.csv")
+    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5]
+    assert rows == fitted.history
+    assert all(row.val_loss is None for row in rows)
+
+
+def test_divergence_is_said_with_its_cure(make_head: Heads, make_examples: Data) -> None:
+    settings = Train(epochs=50, lr=1e30, optimizer="sgd", warmup_epochs=0)
+    with pytest.raises(FrameFlowError, match=r"diverged.*train\.lr=1e\+29"):
+        train_head(make_head(), make_examples(), None, settings)
+
+
+def test_no_sample_is_an_error(make_head: Heads, make_examples: Data) -> None:
+    with pytest.raises(UsageError, match="no training sample"):
+        train_head(make_head(), make_examples(0), None, Train())
+
+
+def test_tensorboard_events_are_written(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train_head(
+        make_head(), make_examples(), make_examples(40, seed=1), Train(epochs=3), folder=tmp_path
+    )
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/val")] == [1, 2, 3]
+    assert {"loss/train", "top1/train", "top1/val", "lr"} <= set(events.Tags()["scalars"])
+
+
+# Slow batches, so that a kill falls between checkpoints and inside epochs alike.
+CHILD = """
+import sys, time
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+import conftest
+from frameflow.config import Train
+from frameflow.training.loop import train_head
+
+head = conftest.make_head.__wrapped__()()
+make = conftest.make_examples.__wrapped__()
+training, validation = make(), make(40, seed=1)
+batch = training.batch
+training.batch = lambda rows, rng: (time.sleep({pause}), batch(rows, rng))[1]
+settings = Train(epochs=12, batch_size=30, lr=0.01, patience=None)
+run = Path(sys.argv[1])
+train_head(head, training, validation, settings, folder=run, resume="--resume" in sys.argv)
+from safetensors.torch import save_file
+save_file(head.state_dict(), run / "final.safetensors")
+"""
+
+
+def child(run: Path, *arguments: str, pause: float) -> subprocess.Popen[bytes]:
+    code = CHILD.format(tests=str(Path(__file__).parent), pause=pause)
+    return subprocess.Popen([sys.executable, "-c", code, str(run), *arguments])
+
+
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir(), broken.mkdir()
+    assert child(whole, pause=0).wait() == 0
+
+    kills, arguments = 0, []
+    for _ in range(2):
+        process = child(broken, *arguments, pause=0.1)
+        before = checkpoint_time(broken)
+        while checkpoint_time(broken) == before and process.poll() is None:
+            time.sleep(0.005)  # until it has written another checkpoint
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        arguments = ["--resume"]
+    assert kills == 2
+    assert not (broken / "final.safetensors").exists()
+    assert child(broken, "--resume", pause=0).wait() == 0
+
+    for file in ("final", "checkpoints/last/model", "checkpoints/last/optimizer"):
+        name = f"{file}.safetensors"
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
+    rows, expected = read_history(broken / "history.csv"), read_history(whole / "history.csv")
+    assert [row.epoch for row in rows] == list(range(1, 13))
+    for row in (*rows, *expected):
+        row.seconds = 0.0
+    assert rows == expected
+
+
+def checkpoint_time(run: Path) -> float:
+    state = run / "checkpoints" / "last" / "state.json"
+    try:
+        return state.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_an_interrupted_training_resumes_to_the_same_weights(
+    make_head: Heads, make_examples: Data, tmp_path: Path, optimizer: str
+) -> None:
+    settings = Train(epochs=6, batch_size=30, optimizer=optimizer, balance="oversample")
+    whole = make_head()
+    train_head(whole, make_examples(), None, settings)
+
+    broken, training = make_head(), make_examples()
+    batch, calls = training.batch, iter(range(15))  # 4 batches an epoch
+
+    def stop(
+        rows: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        next(calls)
+        return batch(rows, rng)
+
+    training.batch = stop
+    with pytest.raises(StopIteration):
+        train_head(broken, training, None, settings, folder=tmp_path)
+    broken = make_head(seed=8)
+    train_head(broken, make_examples(), None, settings, folder=tmp_path, resume=True)
+    assert same(whole, broken)
+
+
+def test_resuming_a_finished_training_changes_nothing(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
+    def run(resume: bool) -> nn.Module:
+        head, settings = make_head(), Train(epochs=3)
+        validation = make_examples(40, seed=1)
+        train_head(head, make_examples(), validation, settings, folder=tmp_path, resume=resume)
+        return head
+
+    first = run(False)
+    assert same(first, run(True))
+    assert len(read_history(tmp_path / "history.csv")) == 3
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
+    train_head(make_head(), make_examples(), None, Train(epochs=2), folder=tmp_path)
+    with pytest.raises(UsageError, match=r"different: lr.*without --resume"):
+        train_head(
+            make_head(), make_examples(), None, Train(epochs=2, lr=1), folder=tmp_path, resume=True
+        )
+
+
+def test_rates_rise_then_fall() -> None:
+    settings = Train(epochs=20, warmup_epochs=2.5, lr=0.4)
+    points = np.linspace(0, 20, 401)
+    values = np.array([learning_rate(settings, point) for point in points])
+    top = int(np.argmax(values))
+    assert values[0] == 0
+    assert values[-1] == pytest.approx(0)
+    assert points[top] == pytest.approx(2.5)
+    assert values[top] == pytest.approx(0.4)
+    assert (np.diff(values[: top + 1]) > 0).all()
+    assert (np.diff(values[top:]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warmup"),
+    [(1, 3.0), (4, 3.0), (10, 0.0)],  # a warm-up longer than the training leaves half of it
+)
+def test_full_rate_is_reached(epochs: int, warmup: float) -> None:
+    settings = Train(epochs=epochs, warmup_epochs=warmup, schedule="constant", lr=0.1)
+    assert learning_rate(settings, epochs * 0.75) == 0.1
+
+
+def test_batches_cover_every_sample_once_in_nearly_equal_parts() -> None:
+    targets = np.zeros(65, dtype=np.int64)
+    parts = list(batches(targets, Train(batch_size=64), np.random.default_rng(0)))
+    assert sorted(len(part) for part in parts) == [32, 33]
+    assert sorted(np.concatenate(parts)) == list(range(65))
+
+
+def test_oversampling_draws_classes_alike() -> None:
+    targets = np.repeat([0, 1], [900, 100])
+    settings = Train(balance="oversample")
+    drawn = np.concatenate(list(batches(targets, settings, np.random.default_rng(0))))
+    assert 0.4 < (targets[drawn] == 1).mean() < 0.6
+
+
+def test_class_weights_make_each_class_add_the_same() -> None:
+    targets = np.repeat([0, 1], [9, 1])
+    settings = Train(balance="weights", label_smoothing=0)
+    logits = torch.zeros(10, 3)  # a third class that the training lacks
+    logits[:, 0] = 5.0
+    loss = cross_entropy(settings, targets)(logits, torch.from_numpy(targets))
+    plain = nn.functional.cross_entropy(logits, torch.from_numpy(targets), reduction="none")
+    assert loss == pytest.approx(float((plain[:9].mean() + plain[9]) / 2), rel=1e-5)
+
+
+def test_only_matrices_decay(make_head: Heads) -> None:
+    groups = make_optimizer(make_head(), Train(weight_decay=0.3)).param_groups
+    for group in groups:
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (0.3 if parameter.ndim > 1 else 0.0)
+    assert sum(len(group["params"]) for group in groups) == 6
