@@ -287,3 +287,10 @@ def test_a_clip_cannot_end_outside_the_video() -> None:
     with pytest.raises(UsageError) as error:
         ending_indices(10, Sampling(), end=10)
     assert "end (10) must be >= 0 and < 10" in str(error.value)
+
+
+def test_a_span_follows_the_times_where_the_rate_varies() -> None:
+    times = np.array([0.0, 0.1, 0.2, 1.0, 2.0, 3.0])
+    assert span_frames(6, 2.0, start=0.1, end=1.0, times=times) == (1, 2)
+    assert span_frames(6, 2.0, start=0.5, end=0.9, times=times) == (2, 2)
+    assert span_frames(6, 2.0, start=3.2, times=times) == (5, 5)

@@ -156,9 +156,14 @@ def clip_offsets(sampling: Sampling, *, rate: float | None = None) -> np.ndarray
 
 
 def span_frames(
-    frames: int, rate: float, *, start: float | None = None, end: float | None = None
+    frames: int,
+    rate: float,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    times: np.ndarray | None = None,
 ) -> tuple[int, int]:
-    """The first and the last frame shown within ``start <= seconds < end``.
+    """The first and the last frame that begin within ``start <= seconds < end``.
 
     A span between two frames holds the one that is on screen, so there is always one frame. An
     ``end`` behind the end of the video means the end of the video.
@@ -168,6 +173,7 @@ def span_frames(
         rate: frames per second.
         start: seconds; None is the beginning.
         end: seconds; None is the end.
+        times: (frames,) seconds at which each frame begins, where the rate varies.
 
     Raises:
         UsageError: ``start`` is negative or behind the last frame, or ``end`` is not after it.
@@ -179,22 +185,20 @@ def span_frames(
     _check_span(frames, 0, frames - 1)
     _check_rate(rate)
     begin = 0.0 if start is None else start
-    if not 0 <= begin < frames / rate:
+    begins = np.arange(frames) / rate if times is None else times
+    length = float(begins[-1]) + 1 / rate
+    if not 0 <= begin < length:
         raise UsageError(
-            f"start ({start}) must be >= 0 and < {frames / rate:g}, the video's length in seconds"
+            f"start ({start}) must be >= 0 and < {length:g}, the video's length in seconds"
         )
     if end is not None and not end > begin:
         raise UsageError(f"end ({end}) must be > start ({begin:g})")
-    first = min(_first_at(begin, rate), frames - 1)
-    last = frames - 1 if end is None else min(_first_at(end, rate) - 1, frames - 1)
+    slack = 0.01 / rate  # times are rounded when written: 0.0333 is the second frame of 30 a second
+    first = int(np.searchsorted(begins, begin - slack))
+    last = frames - 1 if end is None else int(np.searchsorted(begins, end - slack)) - 1
     if last < first:  # no frame begins in the span: the one that is on screen
-        first = last = max(0, min(math.floor(begin * rate), frames - 1))
+        first = last = max(0, int(np.searchsorted(begins, begin, side="right")) - 1)
     return first, last
-
-
-def _first_at(seconds: float, rate: float) -> int:
-    # times are rounded when they are written down: 0.04 * 25 must not become frame 2
-    return math.ceil(seconds * rate - 0.01)
 
 
 def _middles(count: int, length: int, view: int, views: int) -> np.ndarray:

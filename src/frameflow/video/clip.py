@@ -1,0 +1,331 @@
+"""Clips from a video: the one reader that feature extraction and prediction share.
+
+Whatever is asked of a sample (several views, crops, frames some way on for motion) comes from
+one pass over its file: the frames of all clips are one sorted list of indices, and FFmpeg
+resizes each of them while it is decoded.
+"""
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from frameflow.config import Fit, Sampling
+from frameflow.errors import UsageError, VideoError
+from frameflow.video._scale import Interpolation
+from frameflow.video.decode import read_frames
+from frameflow.video.probe import VideoInfo, frame_times, probe
+from frameflow.video.sample import ClipIndices, clip_indices, ending_indices, span_frames
+from frameflow.video.transform import Plan, apply_plan, plan_fit, target_size
+
+if TYPE_CHECKING:
+    from frameflow.data.manifest import Region
+
+# Decoded frames that are held before they are cut; more are read in several goes. It only
+# matters where frames are cut out of much larger ones, so nearly every clip is one go.
+_HELD_BYTES = 192 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """Which clips of a sample are wanted, and in which size.
+
+    Attributes:
+        sampling: which frames make a clip.
+        size: the side of a square or (width, height), px.
+        fit: how a frame is brought to that size, see `frameflow.video.transform`.
+        crops: along the long side, for ``fit="crops"`` only.
+        views: clips at different moments.
+        gaps: for each of them, the frames so many frames later are read too.
+        interpolation: how frames are resized.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    sampling: Sampling = field(default_factory=Sampling)
+    size: int | tuple[int, int] = 224
+    fit: Fit = "crop"
+    crops: int = 3
+    views: int = 1
+    gaps: tuple[int, ...] = ()
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        target_size(self.size)
+        for name, value in (("crops", self.crops), ("views", self.views)):
+            if value <= 0:
+                raise UsageError(f"{name} ({value}) must be > 0")
+        for gap in self.gaps:
+            if gap <= 0:
+                raise UsageError(f"gaps ({gap}) must be > 0")
+        for name, choice, allowed in (
+            ("fit", self.fit, get_args(Fit)),
+            ("interpolation", self.interpolation, get_args(Interpolation)),
+        ):
+            if choice not in allowed:
+                raise UsageError(f"{name} ({choice!r}) must be one of {', '.join(allowed)}")
+
+    @property
+    def total_views(self) -> int:
+        """How many clips `read_clips` gives: moments times crops."""
+        return self.views * (self.crops if self.fit == "crops" else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip of a video. Arrays of several clips may share memory: do not write into them.
+
+    Attributes:
+        frames: (T, H, W, 3) uint8 RGB; padded ones are black.
+        mask: (T,) bool, False for a padded frame.
+        indices: (T,) int64, each frame's place in the video; for a padded one the nearest.
+        seconds: (T,) float64, when each frame is shown.
+        later: gap -> (T, H, W, 3) uint8, the frames ``gap`` later; where that would be behind
+            the end of the sample, its last frame.
+        before: gap -> (T, H, W, 3) uint8, the frames ``gap`` before those of ``later``. That is
+            ``frames``, except at the end of the sample, where the pair is shifted back so that a
+            difference still spans ``gap`` frames instead of fading out.
+    """
+
+    frames: np.ndarray
+    mask: np.ndarray
+    indices: np.ndarray
+    seconds: np.ndarray
+    later: dict[int, np.ndarray] = field(default_factory=dict)
+    before: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def pair(self, gap: int) -> tuple[np.ndarray, np.ndarray]:
+        """(before, later), ``gap`` frames apart, for a stream of frame differences.
+
+        Raises:
+            UsageError: the gap was not requested.
+        """
+        if gap not in self.later:
+            raise UsageError(f"gap ({gap}) must be one of the requested {sorted(self.later)}")
+        return self.before[gap], self.later[gap]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The frames of one view, and the pairs of each gap, as indices."""
+
+    clip: ClipIndices
+    pairs: dict[int, tuple[np.ndarray, np.ndarray]]
+
+
+def read_clips(
+    path: str | PathLike[str],
+    request: ClipRequest,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    frame: str | int | None = None,
+    region: "Region | None" = None,
+    rng: np.random.Generator | None = None,
+) -> list[Clip]:
+    """Read all clips of one sample in one pass.
+
+    Args:
+        path: a video file, or a folder of numbered frame images.
+        request: which clips, in which size.
+        start: seconds at which the sample begins.
+        end: seconds at which it ends, this moment not included.
+        frame: the frame at which the clip ends: an index from 0 or, in a frame folder, the name
+            of an image with or without its ending (a name wins over an index). All views are
+            then the same clip, and no frame after it is read, not even for a gap.
+        region: shares of the frame that are cut out before the frame is fitted.
+        rng: randomness of training; None is the deterministic choice of test time.
+
+    Returns:
+        ``request.total_views`` clips: the crops of the first view, then those of the second...
+
+    Raises:
+        UsageError: ``spacing`` is not possible, or the region lies outside the frame.
+        VideoError: the video cannot be read, or has no such span or frame.
+
+    Example:
+        >>> request = ClipRequest(Sampling(frames=16), size=224, views=2)
+        >>> clips = read_clips("clip.mp4", request)  # doctest: +SKIP
+        >>> clips[0].frames.shape  # doctest: +SKIP
+        (16, 224, 224, 3)
+    """
+    path = Path(path)
+    info = probe(path)
+    state = None if rng is None else rng.bit_generator.state
+    try:
+        return _read(info, request, start, end, frame, region, rng)
+    except VideoError:
+        if info.counted or info.kind == "frames":
+            raise
+    # the metadata may have promised more frames than there are: count them, choose again
+    counted = probe(path, count=True)
+    if rng is not None and state is not None:
+        rng.bit_generator.state = state
+    return _read(counted, request, start, end, frame, region, rng)
+
+
+def _read(
+    info: VideoInfo,
+    request: ClipRequest,
+    start: float | None,
+    end: float | None,
+    frame: str | int | None,
+    region: "Region | None",
+    rng: np.random.Generator | None,
+) -> list[Clip]:
+    times = frame_times(info.path)[: info.frames] if info.variable_rate else None
+    first, last = _span(info, start, end, times)
+    views: list[_Chosen]
+    if frame is not None:
+        last = _frame_index(info, frame, first)
+        views = [_ending(info, request, first, last)] * request.views
+    else:
+        views = [_choose(info, request, v, first, last, rng) for v in range(request.views)]
+    plan = plan_fit(
+        info.width,
+        info.height,
+        size=request.size,
+        fit=request.fit,
+        crops=request.crops,
+        region=region,
+    )
+    wanted = np.unique(np.concatenate([_indices(chosen) for chosen in views]))
+    crops = _decode(info, wanted, plan, request.interpolation)
+    return [_clip(chosen, crop, wanted, info, times) for chosen in views for crop in crops]
+
+
+def _span(
+    info: VideoInfo, start: float | None, end: float | None, times: np.ndarray | None
+) -> tuple[int, int]:
+    if start is None and end is None:
+        return 0, info.frames - 1
+    try:
+        return span_frames(info.frames, info.rate, start=start, end=end, times=times)
+    except UsageError as error:
+        raise VideoError(info.path, f"has no such span: {error}") from None
+
+
+def _frame_index(info: VideoInfo, frame: str | int, first: int) -> int:
+    index = _named_frame(info, str(frame))
+    if index is None:
+        try:
+            index = int(frame)
+        except ValueError:
+            names = "an index or the name of an image" if info.kind == "frames" else "an index"
+            raise VideoError(info.path, f"has no frame {frame!r}: give {names}") from None
+    if not first <= index < info.frames:
+        raise VideoError(
+            info.path, f"has no frame {frame}: it must be from {first} to {info.frames - 1}"
+        )
+    return index
+
+
+def _named_frame(info: VideoInfo, name: str) -> int | None:
+    if info.kind != "frames":
+        return None
+    from frameflow.video._images import frame_files
+
+    name = Path(name).name
+    files = frame_files(info.path)
+    for index, file in enumerate(files):
+        if file.name == name:
+            return index
+    return next((index for index, file in enumerate(files) if file.stem == name), None)
+
+
+def _choose(
+    info: VideoInfo,
+    request: ClipRequest,
+    view: int,
+    first: int,
+    last: int,
+    rng: np.random.Generator | None,
+) -> _Chosen:
+    clip = clip_indices(
+        info.frames,
+        request.sampling,
+        rate=info.rate,
+        view=view,
+        views=request.views,
+        rng=rng,
+        first=first,
+        last=last,
+    )
+    return _Chosen(clip, _pairs(clip.indices, request.gaps, first, last))
+
+
+def _ending(info: VideoInfo, request: ClipRequest, first: int, end: int) -> _Chosen:
+    clip = ending_indices(info.frames, request.sampling, end=end, rate=info.rate, first=first)
+    return _Chosen(clip, _pairs(clip.indices, request.gaps, first, end))
+
+
+def _pairs(
+    indices: np.ndarray, gaps: tuple[int, ...], first: int, last: int
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    pairs = {}
+    for gap in gaps:
+        later = np.minimum(indices + gap, last)
+        pairs[gap] = np.maximum(later - gap, first), later
+    return pairs
+
+
+def _indices(chosen: _Chosen) -> np.ndarray:
+    """All frames one view needs; a padded one is shown black, so only its place is kept."""
+    mask = chosen.clip.mask
+    both = [part[mask] for pair in chosen.pairs.values() for part in pair]
+    return np.concatenate([chosen.clip.indices[mask], *both])
+
+
+def _decode(
+    info: VideoInfo, wanted: np.ndarray, plan: Plan, interpolation: Interpolation
+) -> list[np.ndarray]:
+    """(len(wanted), h, w, 3) of each crop."""
+    width, height = plan.decode or (info.width, info.height)
+    at_once = max(1, _HELD_BYTES // (3 * width * height))
+    width, height = plan.size
+    crops: list[np.ndarray] = []
+    for begin in range(0, len(wanted), at_once):
+        frames = read_frames(
+            info.path,
+            wanted[begin : begin + at_once],
+            size=plan.decode or (info.width, info.height),
+            interpolation=interpolation,
+            info=info,
+        )
+        cuts = apply_plan(frames, plan, interpolation=interpolation)
+        if len(wanted) <= at_once:
+            return cuts
+        if not crops:
+            crops = [np.empty((len(wanted), height, width, 3), np.uint8) for _ in cuts]
+        for crop, cut in zip(crops, cuts, strict=True):
+            crop[begin : begin + at_once] = cut
+    return crops
+
+
+def _clip(
+    chosen: _Chosen,
+    crop: np.ndarray,
+    wanted: np.ndarray,
+    info: VideoInfo,
+    times: np.ndarray | None,
+) -> Clip:
+    indices, mask = chosen.clip.indices, chosen.clip.mask
+
+    def frames_at(which: np.ndarray) -> np.ndarray:
+        if mask.all() and np.array_equal(which, wanted):
+            return crop
+        rows = np.searchsorted(wanted, which)
+        out = crop[np.minimum(rows, len(wanted) - 1)]
+        out[~mask] = 0
+        return out
+
+    frames = frames_at(indices)
+    before, later = {}, {}
+    for gap, (earlier, after) in chosen.pairs.items():
+        before[gap] = frames if np.array_equal(earlier, indices) else frames_at(earlier)
+        later[gap] = frames_at(after)
+    seconds = indices / info.rate if times is None else times[indices]
+    return Clip(frames, mask, indices, seconds, later, before)
