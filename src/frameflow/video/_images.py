@@ -1,46 +1,36 @@
 """Frames from a folder of numbered images."""
 
 import logging
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from frameflow.data.containers import IMAGE_SUFFIXES
+from frameflow.data.containers import frame_names
 from frameflow.errors import VideoError
-from frameflow.video._open import os_reason
+from frameflow.video._open import check_range, os_reason
 from frameflow.video._scale import Pixels, Scaler
 from frameflow.video.probe import FRAME_FOLDER_RATE, VideoInfo
 
 log = logging.getLogger(__name__)
 
+_EXIF_ORIENTATION = 0x0112
+
 
 def frame_files(folder: Path) -> list[Path]:
-    """The images of a frame folder in natural order: frame2 comes before frame10.
+    """The images of a frame folder in the order of their numbers.
 
     Raises:
-        VideoError: the folder cannot be read or holds no image.
+        VideoError: the folder cannot be listed or is no frame folder.
     """
     try:
-        with os.scandir(folder) as entries:
-            names = [
-                e.name
-                for e in entries
-                if not e.name.startswith(".") and Path(e.name).suffix.lower() in IMAGE_SUFFIXES
-            ]
+        names = frame_names(folder)
     except OSError as error:
         raise VideoError(folder, os_reason(error)) from None
     if not names:
         raise VideoError(folder, "is a folder without numbered frame images")
-    return [folder / name for name in sorted(names, key=natural_key)]
-
-
-def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
-    """Sorts numbers inside names by value, and equal ones by the name itself."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(p)) if p.isdecimal() else (0, p.lower()) for p in parts], name
+    return [folder / name for name in names]
 
 
 def probe_folder(folder: Path) -> VideoInfo:
@@ -56,10 +46,10 @@ def probe_folder(folder: Path) -> VideoInfo:
         try:
             with Image.open(file) as image:
                 width, height = image.size
-                if image.getexif().get(0x0112, 1) >= 5:
+                if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:  # lies on its side
                     width, height = height, width
                 codec, mode = (image.format or "").lower(), image.mode.lower()
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
         return VideoInfo(
             path=folder,
@@ -95,32 +85,39 @@ def read_image(file: Path) -> Pixels | None:
 
 
 def stream_images(
-    folder: Path, wanted: list[int] | None, scaler: Scaler
+    folder: Path, wanted: NDArray[np.int64] | None, scaler: Scaler
 ) -> Iterator[tuple[int, Pixels]]:
-    """(index, frame) in ascending order; an unreadable image shows the one before it.
+    """(index, frame) in ascending order; an unreadable image shows the nearest before it.
 
     Raises:
-        VideoError: no wanted image, and none before the first of them, can be read.
+        UsageError: an index is not in the folder.
+        VideoError: no image can be read.
     """
+    files = frame_files(folder)
+    if wanted is not None:
+        check_range(folder, wanted, len(files))
+    shown, last = -1, None  # the image that was read last, and its index
+    for index in range(len(files)) if wanted is None else wanted.tolist():
+        for candidate in range(index, shown, -1):
+            pixels = read_image(files[candidate])
+            if pixels is not None:
+                shown, last = candidate, _scaled(pixels, scaler)
+                break
+        if last is None:  # nothing up to here: the first good one after it stands in
+            good = (read_image(file) for file in files[index + 1 :])
+            pixels = next((p for p in good if p is not None), None)
+            if pixels is None:
+                raise VideoError(folder, "has no image that can be read")
+            last = _scaled(pixels, scaler)
+        yield index, last
+
+
+def _scaled(pixels: Pixels, scaler: Scaler) -> Pixels:
+    """In the size that comes out, by the same means as the frames of a file."""
     from av import VideoFrame
 
-    files = frame_files(folder)
-    waiting: list[int] = []
-    last: Pixels | None = None
-    for index in range(len(files)) if wanted is None else wanted:
-        pixels = read_image(files[index])
-        if pixels is not None:
-            if scaler.size is None:
-                scaler.fix(pixels.shape[1], pixels.shape[0])
-            if pixels.shape[1::-1] != scaler.size:
-                pixels = scaler(VideoFrame.from_ndarray(np.ascontiguousarray(pixels)))
-            last = pixels
-        elif last is None:
-            waiting.append(index)
-            continue
-        for earlier in waiting:  # nothing before them can be read: the first that can be
-            yield earlier, last
-        waiting.clear()
-        yield index, last
-    if waiting:
-        raise VideoError(folder, "has no image that can be read")
+    if scaler.size is None:
+        scaler.fix(pixels.shape[1], pixels.shape[0])
+    if pixels.shape[1::-1] == scaler.size:
+        return pixels
+    return scaler(VideoFrame.from_ndarray(np.ascontiguousarray(pixels)))

@@ -1,12 +1,14 @@
 """Opening a video file with PyAV, and saying in plain words why one cannot be read."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frameflow.errors import VideoError
+import numpy as np
+from numpy.typing import NDArray
+
+from frameflow.errors import UsageError, VideoError, listing
 from frameflow.video._truncation import declared_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def check_file(path: Path) -> None:
 def truncation(path: Path) -> str | None:
     """``"is truncated: ..."`` where the file's own sizes say that its end is missing."""
     try:
-        declared, there = declared_bytes(path), os.stat(path).st_size
+        declared, there = declared_bytes(path), path.stat().st_size
     except OSError:
         return None
     if declared is None or declared <= there:
@@ -55,6 +57,20 @@ def truncation(path: Path) -> str | None:
 def nothing_decodable(path: Path) -> VideoError:
     """The error for a file that opens and yields no frame."""
     return VideoError(path, truncation(path) or "has no frame that can be decoded")
+
+
+def check_range(path: Path, indices: NDArray[np.int64], frames: int) -> None:
+    """Refuse indices that the video does not have.
+
+    Raises:
+        UsageError: with the indices and the number of frames.
+    """
+    outside = indices[indices >= frames]
+    if len(outside):
+        raise UsageError(
+            f"{path}: indices ({listing(outside.tolist())}) must be below {frames}, "
+            f"the number of its frames."
+        )
 
 
 @contextmanager

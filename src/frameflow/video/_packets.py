@@ -27,9 +27,11 @@ READ_ON = 64  # packets; a gap shorter than this is read through, not seeked ove
 
 # Codecs in which every packet yields one frame (others hide frames, or split them into fields).
 _ONE_FRAME_A_PACKET = frozenset(
-    "h264 hevc vp9 av1 libdav1d mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 flv h263 mjpeg gif png "
-    "apng prores ffv1 rawvideo dnxhd huffyuv ffvhuff utvideo qtrle cinepak svq1 svq3 dvvideo "
-    "webp jpeg2000 hap cfhd theora".split()
+    """
+    apng av1 cfhd cinepak dnxhd dvvideo ffv1 ffvhuff flv gif h263 h264 hap hevc huffyuv jpeg2000
+    libdav1d mjpeg mpeg4 msmpeg4 msmpeg4v1 msmpeg4v2 png prores qtrle rawvideo svq1 utvideo vp9
+    webp wmv1 wmv2
+    """.split()  # noqa: SIM905
 )
 
 
@@ -70,23 +72,23 @@ class Packets:
     def seconds(self) -> NDArray[np.float64]:
         """(frames,) when each frame is shown, the first at 0; only where ``placed``."""
         stamps = self.stamps[self.order]
-        return (stamps - stamps[:1]) * self.time_base
+        return (stamps - stamps[:1]).astype(np.float64) * self.time_base
 
-    def ranges(self, wanted: NDArray[np.int64]) -> list[tuple[int, int]]:
-        """The spans of packets (first, last) that decode the wanted frames; only where ``placed``.
+    def spans(self, places: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """The runs of packets (first, last) that decode the frames whose packets are given.
 
-        Each begins at a keyframe that is decoded and shown before what is wanted::
+        Only where ``placed``. Each begins at a keyframe that is shown no later than they are::
 
-            packets   K . . . K . . . . K . . w . w .
-            decoded                     =======>         (nothing before the keyframe)
+            packets   K . . . K . . . . K . . w . w .      (K keyframe, w wanted)
+            decoded                     =========
         """
         keys = np.flatnonzero(self.keys)
         spans: list[tuple[int, int]] = []
-        for place in np.sort(self.order[wanted]).tolist():
+        for place in np.sort(places).tolist():
             key = int(np.searchsorted(keys, place, side="right")) - 1
             while key > 0 and self.stamps[keys[key]] > self.stamps[place]:
-                key -= 1  # shown before the keyframe that precedes it: may need what is earlier
-            first = int(keys[key]) if key >= 0 else 0
+                key -= 1  # shown before that keyframe, so it may need what is before it
+            first = int(keys[key])
             while spans and first <= spans[-1][1] + 1:
                 first = min(first, spans.pop()[0])
             spans.append((first, place))

@@ -59,10 +59,14 @@ def orientation(frame: "VideoFrame") -> Orientation:
     """How the frame is to be turned before it is shown, from its display matrix."""
     from av.sidedata.sidedata import Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
-        return UPRIGHT
-    a, b, _, c, d = struct.unpack("<5i", bytes(data)[:20])
+    for side in frame.side_data:
+        if side.type == Type.DISPLAYMATRIX:
+            return _orientation(bytes(side))
+    return UPRIGHT
+
+
+def _orientation(matrix: bytes) -> Orientation:
+    a, b, _, c, d = struct.unpack("<5i", matrix[:20])
     signs = tuple((v > 1 << 15) - (v < -(1 << 15)) for v in (a, b, c, d))
     return _ORIENTATIONS.get(signs, UPRIGHT)
 
@@ -131,5 +135,5 @@ class Scaler:
             threads=self._threads,
         )
         plane = small.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return turned(rows[:height, : 3 * width].reshape(height, width, 3), self._orientation)

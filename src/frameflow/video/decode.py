@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameflow.errors import UsageError, VideoError, listing
+from frameflow.video._open import check_range
 from frameflow.video._scale import Interpolation, Pixels, Scaler, check_size
 from frameflow.video.probe import VideoInfo, frame_times, probe
 
@@ -59,7 +60,7 @@ def read_frames(
     check_size(size, short_side, interpolation)
     asked = _checked(indices)
     if info is not None:
-        _check_range(path, asked, info.frames)
+        check_range(path, asked, info.frames)
     scaler = Scaler(size=size, short_side=short_side, interpolation=interpolation)
     if not len(asked):
         about = info or probe(path)
@@ -77,7 +78,7 @@ def read_frames(
             out[row] = frame
     if rows or out is None:
         count = (info or probe(path)).frames
-        _check_range(path, asked, count)
+        check_range(path, asked, count)
         raise VideoError(path, f"frame {min(rows)} of {count} cannot be decoded")
     return out
 
@@ -169,12 +170,3 @@ def _checked(indices: Indices) -> NDArray[np.int64]:
     if len(asked) and asked.min() < 0:
         raise UsageError(f"indices ({listing(asked[asked < 0].tolist())}) must be 0 or more.")
     return asked
-
-
-def _check_range(path: Path, asked: NDArray[np.int64], frames: int) -> None:
-    outside = asked[asked >= frames]
-    if len(outside):
-        raise UsageError(
-            f"{path}: indices ({listing(outside.tolist())}) must be below {frames}, "
-            f"the number of frames."
-        )
