@@ -1,0 +1,218 @@
+"""The manifest: a table of samples, each a video or a part of one, with a label or none."""
+
+import logging
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from frameflow.data._faults import Fault, ManifestError, check_samples
+from frameflow.data._parse import KNOWN, REGION, parse
+from frameflow.data._sample import SPLITS, Region, Sample
+from frameflow.data._table import (
+    is_parquet,
+    read_table,
+    write_atomically,
+    write_csv,
+    write_parquet,
+)
+from frameflow.errors import UsageError
+
+__all__ = ["SPLITS", "Fault", "Manifest", "ManifestError", "Region", "Sample"]
+
+log = logging.getLogger(__name__)
+
+_ARROW_TYPES = {"start": "double", "end": "double", "fold": "int64"} | dict.fromkeys(
+    REGION, "double"
+)
+
+
+class Manifest:
+    """Samples, and the folder their paths start from. Methods return new manifests.
+
+    Args:
+        samples: the rows.
+        root: the folder that relative paths are relative to.
+        columns: the names of the further columns in order; by default as the samples bring them.
+        source: the file this was read from, so that messages can name it.
+
+    Example:
+        >>> clips = [Sample("wave/1.mp4", "wave", "train"), Sample("jump/1.mp4", "jump", "test")]
+        >>> manifest = Manifest(clips, root=".")
+        >>> manifest.labels, len(manifest.split("train"))
+        (['jump', 'wave'], 1)
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        root: str | os.PathLike[str],
+        *,
+        columns: Sequence[str] | None = None,
+        source: Path | None = None,
+    ) -> None:
+        self.samples = list(samples)
+        self.root = Path(root).absolute()
+        self.source = source
+        names = dict.fromkeys(columns or ())
+        for sample in self.samples:
+            if sample.extra:
+                names.update(dict.fromkeys(sample.extra))
+        self.columns = list(names)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+    def __repr__(self) -> str:
+        return f"Manifest({len(self)} samples, {len(self.labels)} labels, root={str(self.root)!r})"
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], *, check_files: bool = True) -> "Manifest":
+        """Read a manifest from a CSV or Parquet file and check it.
+
+        Args:
+            path: a file ending in ``.csv`` or ``.parquet``; its folder becomes the root.
+            check_files: whether each video must exist.
+
+        Raises:
+            ManifestError: rows break the rules; the message names each with its cure.
+            UsageError: the file is missing, empty, no such table, or lacks a column.
+        """
+        path = Path(path)
+        samples, columns, faults = parse(read_table(path), path)
+        manifest = cls(samples, path.parent, columns=columns, source=path)
+        manifest._refuse(faults, check_files=check_files)
+        return manifest
+
+    def validate(self, *, check_files: bool = True) -> None:
+        """Check every sample.
+
+        Raises:
+            ManifestError: some break the rules; the message names each with its cure.
+        """
+        self._refuse([], check_files=check_files)
+
+    def _refuse(self, faults: list[Fault], *, check_files: bool) -> None:
+        name = str(self.source or "The manifest")
+        if not self.samples and not faults:
+            raise UsageError(f"{name} has no rows: it must name at least one video.")
+        faults = faults + check_samples(self.samples, self.root, check_files=check_files)
+        if faults:
+            from_file = any(sample.row for sample in self.samples) or not self.samples
+            raise ManifestError(name, faults, unit="row" if from_file else "sample")
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the manifest as CSV or Parquet, by the ending of ``path``.
+
+        Relative paths are rewritten to be relative to the folder of ``path``. The file appears
+        whole or not at all. Columns that no sample uses are left out.
+
+        Raises:
+            UsageError: the ending is neither ``.csv`` nor ``.parquet``.
+            FrameFlowError: the file cannot be written.
+        """
+        path = Path(path)
+        parquet = is_parquet(path)
+        columns = self._columns(path.parent)
+        if parquet:
+            write_atomically(path, lambda target: write_parquet(target, columns, _ARROW_TYPES))
+        else:
+            write_atomically(path, lambda target: write_csv(target, columns))
+
+    def _columns(self, folder: Path) -> dict[str, list[Any]]:
+        """The table, without the optional columns that are empty throughout."""
+        samples = self.samples
+        columns: dict[str, list[Any]] = {
+            "video": self._videos_from(folder),
+            "label": [sample.label for sample in samples],
+        }
+        for name in KNOWN[2:-4]:
+            values = [getattr(sample, name) for sample in samples]
+            if any(value not in (None, "") for value in values):
+                columns[name] = values
+        if any(sample.region is not None for sample in samples):
+            for name in REGION:
+                columns[name] = [s.region and getattr(s.region, name) for s in samples]
+        for name in self.columns:
+            columns[name] = [sample.extra.get(name, "") for sample in samples]
+        return columns
+
+    def _videos_from(self, folder: Path) -> list[str]:
+        videos = [sample.video for sample in self.samples]
+        # Both resolved: `..` after a symbolic link leads out of what the link points to.
+        root, target = os.path.realpath(self.root), os.path.realpath(folder)
+        if root == target:
+            return videos
+        try:
+            prefix = PurePath(os.path.relpath(root, target)).as_posix()
+        except ValueError:  # on another drive of Windows
+            prefix = PurePath(root).as_posix()
+        return [posixpath.normpath(posixpath.join(prefix, video)) for video in videos]
+
+    def path(self, sample: Sample) -> Path:
+        """Where the video of a sample is."""
+        return self.root / sample.video
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels in use, sorted; unlabelled samples bring none."""
+        return sorted({sample.label for sample in self.samples} - {""})
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether any sample has a split."""
+        return any(sample.split for sample in self.samples)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any sample has a group."""
+        return any(sample.group for sample in self.samples)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether any sample has a fold."""
+        return any(sample.fold is not None for sample in self.samples)
+
+    def replace(self, samples: Iterable[Sample]) -> "Manifest":
+        """The same root, columns and source with other samples."""
+        return Manifest(samples, self.root, columns=self.columns, source=self.source)
+
+    def where(self, keep: Callable[[Sample], bool]) -> "Manifest":
+        """The samples for which ``keep`` is true."""
+        return self.replace(filter(keep, self.samples))
+
+    def split(self, name: str) -> "Manifest":
+        """The samples of one split.
+
+        Raises:
+            UsageError: ``name`` is none of train, val, test.
+        """
+        if name not in SPLITS:
+            raise UsageError(f"split ({name!r}) must be one of {', '.join(SPLITS)}.")
+        return self.where(lambda sample: sample.split == name)
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        """How many samples of each label each split has.
+
+        Returns:
+            ``{label: {split: count}}``, labels sorted; the label ``""`` (if any) is unlabelled and
+            comes last, the split ``""`` counts samples without one. Every label has every split
+            that occurs, in the order train, val, test, none.
+
+        Example:
+            >>> Manifest([Sample("1.mp4", "wave", "train")], root=".").summary()
+            {'wave': {'train': 1}}
+        """
+        counts = Counter((sample.label, sample.split) for sample in self.samples)
+        occurring = {split for _, split in counts}
+        splits = [split for split in (*SPLITS, "") if split in occurring]
+        labels = self.labels + ([""] if any(label == "" for label, _ in counts) else [])
+        return {label: {split: counts[label, split] for split in splits} for label in labels}
