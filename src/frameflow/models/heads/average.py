@@ -1,0 +1,39 @@
+"""A classifier per frame whose probabilities are averaged."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from frameflow.models.heads.base import Head, zeroed
+
+
+class AverageHead(Head):
+    """Classify each frame on its own, then average the probabilities over time.
+
+    The logits are the logarithms of the averaged probabilities, so their softmax is the average.
+
+    Args:
+        hidden: units of a hidden layer before the classifier; 0 for none.
+        dropout: share of the classifier's inputs that is dropped in training.
+        **shape: ``dim``, ``frames``, ``classes``, ``standardise``.
+    """
+
+    name: ClassVar[str] = "average"
+    paper: ClassVar[str] = "Simonyan and Zisserman, Two-stream convolutional networks, NeurIPS 2014"
+
+    def __init__(self, *, hidden: int = 0, dropout: float = 0.2, **shape: Any) -> None:
+        super().__init__(**shape)
+        self._whole("hidden", hidden, least=0)
+        self._share("dropout", dropout)
+        layers: list[nn.Module] = []
+        if hidden:
+            layers += [nn.Linear(self.dim, hidden), nn.ReLU()]
+        self.hidden = nn.Sequential(*layers, nn.Dropout(dropout))
+        self.classifier = zeroed(nn.Linear(hidden or self.dim, self.classes))
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        scores = self.classifier(self.hidden(features)).log_softmax(dim=-1)
+        lowest = torch.finfo(scores.dtype).min / 2
+        scores = scores.masked_fill(~mask.unsqueeze(-1), lowest)
+        return scores.logsumexp(dim=1) - mask.sum(dim=1, keepdim=True).log()

@@ -1,0 +1,95 @@
+"""Statistics of the features over time, then a linear classifier."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from frameflow.models.heads.base import (
+    Head,
+    Standardise,
+    hide,
+    max_over,
+    mean_over,
+    visible_first,
+    zeroed,
+)
+
+
+class StatisticsHead(Head):
+    """What each feature does over time, in a few numbers, then a linear classifier.
+
+    Mean, maximum, standard deviation, mean absolute change from a frame to the next, and the
+    means of equal parts of the clip, which tell the order apart. Strong on few clips: nothing
+    but the linear classifier is learnt.
+
+    Args:
+        segments: parts of the clip whose means are taken; 0 for none.
+        dropout: share of the statistics that is dropped in training.
+        **shape: ``dim``, ``frames``, ``classes``, ``standardise`` (of the statistics).
+    """
+
+    name: ClassVar[str] = "statistics"
+    paper: ClassVar[str] = "Ng et al. 2015 (pooling); Wang et al., Temporal segment networks, 2016"
+
+    def __init__(self, *, segments: int = 4, dropout: float = 0.5, **shape: Any) -> None:
+        self._whole("segments", segments, least=0)
+        self._share("dropout", dropout)
+        self.segments = segments
+        super().__init__(**shape)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = zeroed(nn.Linear(self.length, self.classes))
+
+    @property
+    def length(self) -> int:
+        """How many statistics there are."""
+        return self.dim * (4 + self.segments)
+
+    def make_standardise(self) -> Standardise:
+        return Standardise(self.length)
+
+    def standardised(self, features: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
+        return features
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        statistics = self.statistics(features, mask)
+        if self.standardise is not None:
+            statistics = self.standardise(statistics)
+        return self.classifier(self.dropout(statistics))
+
+    def rows(self, features: Tensor, mask: Tensor) -> Tensor:
+        return self.statistics(hide(features, mask), mask)[mask.any(dim=1)]
+
+    def statistics(self, features: Tensor, mask: Tensor) -> Tensor:
+        """``(B, T, D)``, zero where hidden, to ``(B, length)``."""
+        features, count = visible_first(features, mask)
+        position = torch.arange(mask.shape[1], device=mask.device)
+        front = position < count.unsqueeze(1)
+        mean = mean_over(features, front)
+        deviation = hide(features - mean.unsqueeze(1), front)
+        spread = (deviation.square().sum(dim=1) / count.unsqueeze(1) + 1e-12).sqrt()
+        change = hide((features[:, 1:] - features[:, :-1]).abs(), front[:, 1:]).sum(dim=1)
+        change = change / (count.unsqueeze(1) - 1).clamp(min=1)
+        parts = [mean, max_over(features, front), spread, change]
+        if self.segments:
+            weights = segment_weights(count, mask.shape[1], self.segments).to(features.dtype)
+            parts.append((weights @ features).flatten(1))
+        return torch.cat(parts, dim=1)
+
+
+def segment_weights(count: Tensor, frames: int, segments: int) -> Tensor:
+    """``(B, segments, frames)`` weights that average equal parts of the first ``count`` frames.
+
+    Where there are fewer frames than parts, a part is the frame it falls on::
+
+        6 frames, 4 parts   0 | 1 2 | 3 | 4 5
+        2 frames, 4 parts   0 | 0 | 1 | 1
+    """
+    part = torch.arange(segments, device=count.device)
+    total = count.unsqueeze(1)
+    start = torch.div(part * total, segments, rounding_mode="floor")
+    end = torch.div((part + 1) * total, segments, rounding_mode="floor")
+    end = torch.maximum(end, start + 1)
+    place = torch.arange(frames, device=count.device)
+    inside = (place >= start.unsqueeze(-1)) & (place < end.unsqueeze(-1))
+    return inside / (end - start).unsqueeze(-1)
