@@ -1,0 +1,131 @@
+"""A score in words and rows: shared by the report, the model card and the command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from frameflow.errors import listing
+
+Metrics = Mapping[str, Any]
+
+
+def topk_key(metrics: Metrics) -> str:
+    """The key of the top-k accuracy: ``top5`` for k = 5."""
+    return next(name for name in metrics if name.startswith("top") and name != "top1")
+
+
+def figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | None]]:
+    """The figures of the headline table: name, value, interval or None."""
+    bounds = metrics["intervals"]
+    key = topk_key(metrics)
+    rows = [
+        ("Top-1", metrics["top1"], bounds["top1"]),
+        (f"Top-{metrics['k']}", metrics[key], bounds[key]),
+        ("Macro F1", metrics["macro"]["f1"], bounds["macro_f1"]),
+        ("Macro precision", metrics["macro"]["precision"], None),
+        ("Macro recall", metrics["macro"]["recall"], None),
+        ("Weighted F1", metrics["weighted"]["f1"], None),
+        ("Log loss (nats)", metrics["log_loss"], None),
+    ]
+    return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
+
+
+def interval_name(metrics: Metrics) -> str:
+    """``95 % interval``."""
+    return f"{100 * metrics['intervals']['confidence']:g} % interval"
+
+
+def spread(metrics: Metrics) -> str:
+    """The interval of top-1 in words, or why there is none."""
+    bounds = metrics["intervals"]["top1"]
+    if bounds is None:
+        return f"no {interval_name(metrics)}: {metrics['intervals']['reason']}"
+    over = metrics["intervals"]["over"]
+    return f"{interval_name(metrics)} {bounds[0]:.3f} to {bounds[1]:.3f}, resampled over {over}"
+
+
+def counted(metrics: Metrics) -> str:
+    """``74 samples of 18 groups``."""
+    samples = plural(metrics["samples"], "sample")
+    if metrics["groups"] is None:
+        return f"{samples}, no groups given"
+    return f"{samples} of {plural(metrics['groups'], 'group')}"
+
+
+def plural(count: int, word: str) -> str:
+    """``1 view``, ``3 views``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def headline(metrics: Metrics) -> str:
+    """What was scored, in one line."""
+    where = f"{metrics['split']} split" if metrics["split"] != "all" else "all samples"
+    return f"{where}, {counted(metrics)}, {plural(metrics['views'], 'view')}"
+
+
+def warnings(metrics: Metrics) -> list[tuple[str, str]]:
+    """What makes the score less than it seems: ``(a word in capitals, a sentence)``."""
+    found = []
+    if metrics["leaky"]:
+        found.append(
+            (
+                "LEAKY SPLIT",
+                "Groups stand both in the training and in what is scored: the model may "
+                "have recognised the scene. This score says little about new videos.",
+            )
+        )
+    if metrics["seen_in_training"]:
+        what = {
+            "train": "The model was trained on these samples",
+            "val": "The training was stopped by these samples",
+            "all": "Most of these samples were trained on",
+        }
+        found.append(("SEEN IN TRAINING", f"{what[metrics['split']]}: the score is no test."))
+    return found
+
+
+def weights(metrics: Metrics) -> str:
+    """Backbones with the source and digest of their weights."""
+    return "; ".join(
+        f"{entry['backbone']} on {entry['stream']}, weights {entry['source']}, {entry['digest']}"
+        for entry in metrics["weights"]
+    )
+
+
+def facts(metrics: Metrics) -> list[tuple[str, str]]:
+    """All that a score rests on, as ``(name, value)`` rows."""
+    intervals = metrics["intervals"]
+    rows = [
+        ("Split", f"{metrics['split']} of {metrics['manifest']}"),
+        ("Samples", counted(metrics)),
+        ("Views", f"{plural(metrics['views'], 'clip')} a sample, probabilities averaged"),
+        ("Classes", str(len(metrics["confusion"]["labels"]))),
+        ("Seed", str(metrics["seed"])),
+        ("Recipe", metrics["recipe"]),
+        ("Backbone", weights(metrics)),
+        ("Engine", metrics["engine"]),
+        (
+            "Intervals",
+            f"{intervals['method']}, {plural(intervals['draws'], 'draw')} of "
+            f"{plural(intervals['units'], intervals['over'].removesuffix('s'))}, "
+            f"seed {intervals['seed']}",
+        ),
+    ]
+    if metrics["unlabelled"]:
+        rows.append(("Left out", f"{plural(metrics['unlabelled'], 'sample')} without a label"))
+    bad = metrics["bad_videos"]
+    rows.append(("Set aside", f"{plural(len(bad), 'unreadable video')}" if bad else "no video"))
+    rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in metrics["versions"].items())))
+    rows.append(("Date", metrics["date"]))
+    return rows
+
+
+def weak_classes(metrics: Metrics, *, most: int = 5) -> list[dict[str, Any]]:
+    """The classes of the lowest F1, below the mean, weakest first."""
+    scored = [entry for entry in metrics["per_class"] if entry["support"]]
+    below = [entry for entry in scored if entry["f1"] < metrics["macro"]["f1"]]
+    return sorted(below, key=lambda entry: (entry["f1"], entry["label"]))[:most]
+
+
+def bad_reasons(metrics: Metrics) -> str:
+    """The unreadable videos and their reasons, the first few."""
+    return listing([f"{bad['video']} ({bad['reason']})" for bad in metrics["bad_videos"]], most=5)

@@ -1,0 +1,150 @@
+"""What a recognizer said of each sample: ``predictions.csv`` and ``results.json``."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frameflow.data.manifest import Sample
+from frameflow.errors import UsageError
+from frameflow.evaluation._files import write_json, write_text
+from frameflow.evaluation.metrics import rank
+
+PREFIX = "p:"  # of the columns of probability, so that no label collides with another column
+_ALWAYS = ("video", "label", "group")
+_SPAN = ("start", "end", "frame")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Samples and the probability of each class.
+
+    Attributes:
+        samples: N samples; a label is ``""`` where the truth is unknown.
+        labels: the K labels of the model.
+        probabilities: ``(N, K)``.
+
+    Raises:
+        UsageError: the shapes do not fit.
+
+    Example:
+        >>> found = Predictions([Sample("a.mp4", "run")], ["run", "walk"], np.array([[0.9, 0.1]]))
+        >>> found.predicted, found.topk(0, 1)
+        (['run'], [('run', 0.9)])
+    """
+
+    samples: Sequence[Sample]
+    labels: Sequence[str]
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        expected = (len(self.samples), len(self.labels))
+        if self.probabilities.shape != expected:
+            raise UsageError(
+                f"probabilities {self.probabilities.shape} must be {expected}: (samples, labels)."
+            )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def predicted(self) -> list[str]:
+        """The likeliest label of each sample."""
+        return [self.labels[index] for index in self.probabilities.argmax(axis=1)]
+
+    @property
+    def truth(self) -> np.ndarray:
+        """``(N,)`` index of each sample's label; -1 where it has none."""
+        numbers = {label: index for index, label in enumerate(self.labels)}
+        return np.array([numbers.get(sample.label, -1) for sample in self.samples], dtype=np.int64)
+
+    def topk(self, row: int, k: int) -> list[tuple[str, float]]:
+        """The ``k`` likeliest labels of one sample and their probabilities, likeliest first."""
+        order = rank(self.probabilities[row : row + 1])[0, :k]
+        return [(self.labels[i], float(self.probabilities[row, i])) for i in order]
+
+    def surest_mistakes(self, most: int = 12) -> list[int]:
+        """Rows of wrong predictions, the most probable first."""
+        truth, guess = self.truth, self.probabilities.argmax(axis=1)
+        wrong = np.flatnonzero((truth >= 0) & (truth != guess))
+        sure = self.probabilities[wrong, guess[wrong]]
+        return [int(row) for row in wrong[np.argsort(-sure, kind="stable")[:most]]]
+
+    def write_csv(self, path: Path) -> None:
+        """One row a sample: what it is, the prediction, and ``p:LABEL`` for each label."""
+        span = [name for name in _SPAN if any(getattr(s, name) is not None for s in self.samples)]
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        columns = [*_ALWAYS, *span, "predicted", "probability"]
+        writer.writerow([*columns, *(PREFIX + label for label in self.labels)])
+        rows = zip(self.samples, self.predicted, self.probabilities)
+        for sample, predicted, row in rows:
+            cells = [getattr(sample, name) for name in (*_ALWAYS, *span)]
+            numbers = [f"{value:.6g}" for value in (row.max(), *row)]
+            writer.writerow(["" if c is None else c for c in cells] + [predicted, *numbers])
+        write_text(path, file.getvalue())
+
+    def write_results(self, path: Path, *, topk: int = 5) -> None:
+        """Per sample the truth, the prediction and the ``topk`` likeliest labels, as JSON."""
+        truth = self.truth
+        rows: list[dict[str, Any]] = []
+        for index, (sample, predicted) in enumerate(zip(self.samples, self.predicted)):
+            row: dict[str, Any] = {"video": sample.video}
+            row |= {n: getattr(sample, n) for n in _SPAN if getattr(sample, n) is not None}
+            row |= {"label": sample.label, "predicted": predicted}
+            row["correct"] = sample.label == predicted if truth[index] >= 0 else None
+            row["topk"] = [[label, round(share, 6)] for label, share in self.topk(index, topk)]
+            rows.append(row)
+        write_json(path, {"labels": list(self.labels), "samples": rows}, indent=None)
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read ``predictions.csv`` back.
+
+    Raises:
+        UsageError: the file is missing, is not such a table, or has a damaged row.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The predictions {path} cannot be read: {error}") from None
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    labels = [name.removeprefix(PREFIX) for name in header if name.startswith(PREFIX)]
+    if not labels or not {*_ALWAYS, "predicted"} <= set(header):
+        raise UsageError(
+            f"{path} is not a table of predictions: it needs the columns video, label, group, "
+            f"predicted and one {PREFIX}LABEL for each label."
+        )
+    first = header.index(PREFIX + labels[0])
+    samples, probabilities = [], []
+    for number, cells in enumerate(reader, start=2):
+        if len(cells) != len(header):
+            raise UsageError(
+                f"{path}, row {number} has {len(cells)} cells, the header has {len(header)}."
+            )
+        try:
+            probabilities.append([float(cell) for cell in cells[first:]])
+            samples.append(_sample(dict(zip(header[:first], cells, strict=False)), number))
+        except (ValueError, KeyError) as error:
+            raise UsageError(f"{path}, row {number} is damaged ({error}).") from None
+    table = np.array(probabilities, dtype=np.float64).reshape(len(samples), len(labels))
+    return Predictions(samples, labels, table)
+
+
+def _sample(cells: dict[str, str], row: int) -> Sample:
+    start, end = (float(cells[n]) if cells.get(n) else None for n in ("start", "end"))
+    return Sample(
+        video=cells["video"],
+        label=cells["label"],
+        group=cells["group"],
+        start=start,
+        end=end,
+        frame=cells.get("frame") or None,
+        row=row,
+    )

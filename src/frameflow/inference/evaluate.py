@@ -1,0 +1,205 @@
+"""Score a run on a split, and write what a reader needs to judge the score."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frameflow.config import Recipe, dump_recipe
+from frameflow.data.manifest import Manifest
+from frameflow.errors import UsageError
+from frameflow.evaluation._files import write_json
+from frameflow.evaluation._words import (
+    bad_reasons,
+    counted,
+    plural,
+    spread,
+    topk_key,
+    warnings,
+    weights,
+)
+from frameflow.evaluation.card import write_card
+from frameflow.evaluation.metrics import score
+from frameflow.evaluation.predictions import Predictions
+from frameflow.evaluation.report import write_report
+from frameflow.inference._facts import now, versions
+from frameflow.inference._leaks import leaks_from_training
+from frameflow.inference._scope import Scope, folder_for, scope
+from frameflow.inference.predictor import (
+    EngineKind,
+    Source,
+    load_recognizer,
+    probabilities_of,
+    run_folder,
+)
+
+if TYPE_CHECKING:
+    from frameflow.features.extract import Features
+    from frameflow.models.recognizer import Recognizer
+
+log = logging.getLogger(__name__)
+
+_BATCH = 256  # samples whose features are held at once
+
+
+def evaluate(
+    run: Source,
+    manifest: Source | Manifest | None = None,
+    *,
+    split: str = "test",
+    views: int | None = None,
+    allow_leak: bool = False,
+    engine: EngineKind = "auto",
+) -> dict[str, Any]:
+    """Score a run on a split of its own manifest, or of another one.
+
+    Writes ``metrics.json``, ``predictions.csv``, ``results.json``, ``report.html`` and
+    ``README.md``: for the run's own test split into the run, for anything else into
+    ``RUN/evaluations/NAME``, so that the first figures stay.
+
+    Args:
+        run: the folder of a run.
+        manifest: other clips; a path or a `Manifest`. The run's own where None.
+        split: ``train``, ``val``, ``test`` or ``all``. Another manifest without splits is scored
+            whole.
+        views: clips averaged per sample; the recipe's ``views.test`` where None.
+        allow_leak: score another manifest although it shares groups or clips with the training.
+        engine: what runs the backbone.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        UsageError: no run, an empty split, labels that the model does not know.
+        LeakError: another manifest shares groups or clips with the training.
+    """
+    folder = run_folder(run)
+    if views is not None and views < 1:
+        raise UsageError(f"views ({views}) must be > 0.")
+    recognizer = load_recognizer(folder)
+    recipe = recognizer.recipe
+    scored = scope(folder, manifest, split=split, labels=recognizer.labels)
+    own = Manifest.read(folder / "manifest.csv", check_files=False)
+    leaky = leaks_from_training(
+        own,
+        scored.manifest,
+        foreign=scored.foreign,
+        split=scored.split,
+        allow=allow_leak,
+    )
+    views = views or recipe.views.test
+    into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
+    features = _extract(scored.manifest, recognizer, views=views, engine=engine)
+    if not features.samples:
+        raise UsageError(
+            f"None of the {len(scored.manifest)} videos can be read, for instance "
+            f"{features.bad[0].video}: {features.bad[0].reason}."
+        )
+    found = Predictions(features.samples, recognizer.labels, average_views(recognizer, features))
+    metrics = _metrics(found, recipe) | _facts(
+        recognizer, features, scored, leaky=leaky, run=folder
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    found.write_csv(into / "predictions.csv")
+    found.write_results(into / "results.json", topk=recipe.evaluation.topk)
+    write_json(into / "metrics.json", metrics)
+    write_card(into / "README.md", metrics, recipe=recipe, manifest=own)
+    write_report(
+        into / "report.html",
+        metrics,
+        found,
+        manifest=scored.manifest,
+        history=folder / "history.csv",
+        recipe=dump_recipe(recipe),
+    )
+    log.info("Wrote the report %s.", into / "report.html")
+    return metrics
+
+
+def average_views(recognizer: "Recognizer", features: "Features") -> np.ndarray:
+    """``(N, K)`` float32: the mean over all stored views of the probabilities of each sample."""
+    samples = len(features.samples)
+    found = np.zeros((samples, len(recognizer.labels)), dtype=np.float32)
+    for start in range(0, samples, _BATCH):
+        rows = np.arange(start, min(start + _BATCH, samples))
+        for view in range(len(features.views)):
+            found[rows] += probabilities_of(recognizer, *features.batch(rows, view))
+    return found / len(features.views)
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """A score in a few lines, with all that it rests on.
+
+    Example:
+        >>> print(describe(evaluate("runs/first")))  # doctest: +SKIP
+        test: top-1 0.512 (95 % interval 0.401 to 0.620), top-5 0.960, macro F1 0.498
+        74 samples of 18 groups, 1 view, seed 0, tf_efficientnet_lite0 (wheel, 3f0c...)
+    """
+    lines = [
+        f"{metrics['split']}: top-1 {metrics['top1']:.3f} ({spread(metrics)}), "
+        f"top-{metrics['k']} {metrics[topk_key(metrics)]:.3f}, "
+        f"macro F1 {metrics['macro']['f1']:.3f}",
+        f"{counted(metrics)}, {plural(metrics['views'], 'view')}, seed {metrics['seed']}, "
+        f"{weights(metrics)}",
+    ]
+    if metrics["bad_videos"]:
+        count = plural(len(metrics["bad_videos"]), "video")
+        lines.append(f"{count} set aside as unreadable: {bad_reasons(metrics)}")
+    return "\n".join([*(f"{w}: {s}" for w, s in warnings(metrics)), *lines, *metrics["notes"]])
+
+
+def _extract(
+    manifest: Manifest, recognizer: "Recognizer", *, views: int, engine: EngineKind
+) -> "Features":
+    from frameflow.features.extract import extract
+
+    recipe = recognizer.recipe
+    recipe = recipe.model_copy(update={"views": recipe.views.model_copy(update={"test": views})})
+    return extract(manifest, recipe, purpose="test", engine=engine)
+
+
+def _metrics(found: Predictions, recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.evaluation
+    return score(
+        found.truth,
+        found.probabilities,
+        found.labels,
+        groups=[sample.group for sample in found.samples],
+        topk=settings.topk,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=recipe.train.seed,
+    ).to_dict()
+
+
+def _facts(
+    recognizer: "Recognizer", features: "Features", scored: Scope, *, leaky: bool, run: Path
+) -> dict[str, Any]:
+    """What the score rests on, beside the figures."""
+    recipe = recognizer.recipe
+    weights = [
+        {
+            "stream": stream.kind,
+            "backbone": stream.backbone,
+            "source": backbone.weights.source,
+            "digest": backbone.weights.digest,
+        }
+        for stream, backbone in zip(recipe.streams, recognizer.backbones())
+    ]
+    return {
+        "split": scored.split,
+        "manifest": scored.name,
+        "leaky": leaky,
+        "seen_in_training": not scored.foreign and scored.split != "test",
+        "views": len(features.views),
+        "seed": recipe.train.seed,
+        "recipe": recipe.name,
+        "run": run.name,
+        "weights": weights,
+        "unlabelled": scored.unlabelled,
+        "bad_videos": [asdict(bad) for bad in features.bad],
+        "versions": versions(),
+        "date": now(),
+    }

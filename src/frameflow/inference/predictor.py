@@ -1,0 +1,245 @@
+"""Predict single videos with a trained run."""
+
+import csv
+import io
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from frameflow.errors import UsageError, VideoError
+from frameflow.evaluation._files import write_text
+from frameflow.evaluation.metrics import rank
+from frameflow.inference.paths import expand_paths as expand_paths
+
+if TYPE_CHECKING:
+    from frameflow.models.recognizer import Recognizer
+
+EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
+Source = str | os.PathLike[str]
+_AHEAD = 2  # videos decoded while another is computed: hides decoding, holds few frames
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Prediction:
+    """What a recognizer says of one video.
+
+    Attributes:
+        video: the path as it was given.
+        label: the likeliest label.
+        probability: its probability.
+        topk: the likeliest labels and their probabilities, likeliest first.
+        probabilities: ``(K,)`` float32, in the order of ``labels``.
+        labels: the K labels of the model.
+        views: how many clips of the video were averaged.
+    """
+
+    video: str
+    label: str
+    probability: float
+    topk: list[tuple[str, float]]
+    probabilities: np.ndarray
+    labels: tuple[str, ...]
+    views: int = 1
+
+    def __repr__(self) -> str:
+        ranked = ", ".join(f"{label} {share:.3f}" for label, share in self.topk)
+        return f"Prediction({self.video!r}: {ranked})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary for JSON, without the probabilities beyond the top k."""
+        return {
+            "video": self.video,
+            "label": self.label,
+            "probability": self.probability,
+            "topk": [{"label": label, "probability": share} for label, share in self.topk],
+            "views": self.views,
+        }
+
+
+Result = Prediction | VideoError
+
+
+class Predictor:
+    """Predicts videos with the arithmetic of feature extraction, so that scores carry over.
+
+    Args:
+        recognizer: backbone, head and labels.
+        engine: what runs the backbone; ``auto`` is the fastest installed that agrees with PyTorch.
+        views: clips averaged per video; the recipe's ``views.test`` where None.
+
+    Raises:
+        UsageError: ``views`` is not positive or ``engine`` is unknown.
+    """
+
+    def __init__(
+        self, recognizer: "Recognizer", *, engine: EngineKind = "auto", views: int | None = None
+    ) -> None:
+        from frameflow.features.extract import make_encoder
+
+        if views is not None and views < 1:
+            raise UsageError(f"views ({views}) must be > 0.")
+        self.recognizer = recognizer
+        self.labels: tuple[str, ...] = tuple(recognizer.labels)
+        self._encoder = make_encoder(recognizer, engine=engine, views=views)
+
+    def __repr__(self) -> str:
+        return f"Predictor({len(self.labels)} labels, engine {self._encoder.engine})"
+
+    @overload
+    def predict(self, video: Source, *, topk: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, video: Sequence[Source], *, topk: int = 5) -> list[Result]: ...
+
+    def predict(
+        self, video: Source | Sequence[Source], *, topk: int = 5
+    ) -> Prediction | list[Result]:
+        """Predict one video, or several.
+
+        Returns:
+            A `Prediction`; for a sequence a list in its order, with the `VideoError` of a video
+            that cannot be read in its place.
+
+        Raises:
+            VideoError: the one video cannot be read.
+            UsageError: ``topk`` is not positive.
+        """
+        if not isinstance(video, str | os.PathLike):
+            return list(self.stream(video, topk=topk))
+        (result,) = self.stream([video], topk=topk)
+        if isinstance(result, VideoError):
+            raise result
+        return result
+
+    def stream(self, videos: Iterable[Source], *, topk: int = 5) -> Iterator[Result]:
+        """Predict videos one after the other, decoding the next while one is computed.
+
+        Yields:
+            In the order given, a `Prediction` or the `VideoError` that says why there is none.
+
+        Raises:
+            UsageError: ``topk`` is not positive.
+        """
+        if topk < 1:
+            raise UsageError(f"topk ({topk}) must be > 0.")
+        return self._stream(videos, topk)
+
+    def _stream(self, videos: Iterable[Source], topk: int) -> Iterator[Result]:
+        waiting: deque[tuple[Source, Future[Any]]] = deque()
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="decode") as pool:
+            try:
+                for video in videos:
+                    waiting.append((video, pool.submit(self._encoder.read, Path(video))))
+                    if len(waiting) > _AHEAD:
+                        yield self._finish(*waiting.popleft(), topk)
+                while waiting:
+                    yield self._finish(*waiting.popleft(), topk)
+            finally:  # the caller may stop early: what was not begun is not wanted
+                for _, clips in waiting:
+                    clips.cancel()
+
+    def _finish(self, video: Source, clips: Future[Any], topk: int) -> Result:
+        try:
+            features, mask = self._encoder.encode(clips.result())
+        except VideoError as error:
+            return VideoError(os.fspath(video), error.reason)
+        return self._prediction(video, features, mask, topk)
+
+    def _prediction(
+        self, video: Source, features: np.ndarray, mask: np.ndarray, topk: int
+    ) -> Prediction:
+        """The mean over views of the probabilities; ``features`` is ``(views, T, D)``."""
+        probabilities = probabilities_of(self.recognizer, features, mask).mean(axis=0)
+        order = rank(probabilities[None])[0, :topk]
+        ranked = [(self.labels[i], float(probabilities[i])) for i in order]
+        return Prediction(
+            video=os.fspath(video),
+            label=ranked[0][0],
+            probability=ranked[0][1],
+            topk=ranked,
+            probabilities=probabilities,
+            labels=self.labels,
+            views=len(features),
+        )
+
+
+def probabilities_of(
+    recognizer: "Recognizer", features: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """``(B, K)`` float32 probabilities of ``(B, T, D)`` features and their ``(B, T)`` mask."""
+    import torch
+
+    with torch.inference_mode():
+        found = recognizer.probabilities(
+            torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)),
+            torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
+        )
+    return found.float().cpu().numpy()
+
+
+def load(run: Source, *, engine: EngineKind = "auto", views: int | None = None) -> Predictor:
+    """The predictor of a run.
+
+    Args:
+        run: the folder of a run (or anything with such a ``path``).
+        engine: see `Predictor`.
+        views: see `Predictor`.
+
+    Raises:
+        UsageError: no such folder, not a run, or its files are damaged.
+    """
+    return Predictor(load_recognizer(run_folder(run)), engine=engine, views=views)
+
+
+def run_folder(run: Source) -> Path:
+    """The folder of a run, checked to be one.
+
+    Raises:
+        UsageError: no such folder, a file, or a folder without a model.
+    """
+    path = Path(getattr(run, "path", run))
+    if not path.exists():
+        raise UsageError(f"There is no run {path}.")
+    if not path.is_dir():
+        raise UsageError(f"{path} is a file: name the folder of a run.")
+    if missing := [n for n in ("model.json", "model.safetensors") if not (path / n).is_file()]:
+        inside = sorted(p.parent.name for p in path.glob("*/model.json"))
+        if inside:
+            cure = f"Did you mean {path / inside[-1]}?"
+        elif (path / "checkpoints").is_dir():
+            cure = f"Its training did not end: frameflow train --resume {path}"
+        else:
+            cure = "`frameflow train` writes runs."
+        raise UsageError(
+            f"{path} is not a finished run: it has no {' and no '.join(missing)}. {cure}"
+        )
+    return path
+
+
+def load_recognizer(path: Path) -> "Recognizer":
+    """The recognizer of a run folder."""
+    from frameflow.models.recognizer import Recognizer
+
+    return Recognizer.load(path)
+
+
+def write_csv(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
+    """Write results as a table: the video, the top k with their probabilities, or the error."""
+    most = max((len(r.topk) for r in results if isinstance(r, Prediction)), default=1)
+    ranks = [name for k in range(1, most + 1) for name in (f"label_{k}", f"probability_{k}")]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["video", *ranks, "error"])
+    for result in results:
+        if isinstance(result, VideoError):
+            writer.writerow([result.path, *[""] * len(ranks), result.reason])
+            continue
+        cells = [cell for label, share in result.topk for cell in (label, f"{share:.6g}")]
+        writer.writerow([result.video, *cells, *[""] * (len(ranks) - len(cells)), ""])
+    write_text(Path(path), file.getvalue())
