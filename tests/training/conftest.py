@@ -1,6 +1,6 @@
 """Small features whose classes a head can learn."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -30,8 +30,8 @@ class MeanHead(nn.Module):
         self.drop = nn.Dropout(0.2)
         self.out = nn.Linear(16, classes)
 
-    def prepare(self, features: torch.Tensor, mask: torch.Tensor) -> None:
-        self.shift.copy_((features * mask[..., None]).sum((0, 1)) / mask.sum())
+    def prepare(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.shift.copy_(torch.cat([features[mask] for features, mask in batches]).mean(0))
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         mean = ((features - self.shift) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from frameflow.training.examples import ArrayFeatures, FeatureExamples, in_memory, view_means
 
@@ -19,9 +20,7 @@ class OnDisk:
     def __init__(self, inner: ArrayFeatures) -> None:
         self.inner, self.reads = inner, 0
         self.views, self.dim, self.frames = inner.views, inner.dim, inner.frames
-
-    def __len__(self) -> int:
-        return len(self.inner)
+        self.samples = inner.samples
 
     def batch(self, rows: np.ndarray, view: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.reads += 1
@@ -73,14 +72,11 @@ def test_more_than_the_limit_stays_on_disk() -> None:
     assert in_memory(source, limit=2 * 600 * 3 * 2 * 2 - 1) is source
 
 
-def test_all_draws_so_many_by_the_seed() -> None:
-    examples = FeatureExamples(numbered(1, 40), np.zeros(40, int))
-    first, _ = examples.all(most=10, seed=1)
-    again, _ = examples.all(most=10, seed=1)
-    assert first.shape == (10, 3, 2)
-    assert len(set(first[:, 0, 0].tolist())) == 10
-    assert (first == again).all()
-    assert len(examples.all(most=99)[0]) == 40
+def test_parts_are_all_examples_in_order() -> None:
+    examples = FeatureExamples(numbered(1, 600), np.zeros(600, int))
+    features = torch.cat([part for part, _ in examples.parts()])
+    assert features.dtype == torch.float32
+    assert features[:, 0, 0].tolist() == list(range(600))
 
 
 @pytest.mark.parametrize("targets", [[0], [0, 1, 2]])

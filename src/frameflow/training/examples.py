@@ -1,7 +1,7 @@
 """What the training loop learns from: clips with a target each, handed out in batches."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,12 +32,13 @@ class FeatureSource(Protocol):
     """The part of `frameflow.features.extract.Features` that training reads."""
 
     @property
+    def samples(self) -> Sequence[Any]: ...
+    @property
     def views(self) -> Sequence[str]: ...
     @property
-    def dim(self) -> int: ...
-    @property
     def frames(self) -> int: ...
-    def __len__(self) -> int: ...
+    @property
+    def dim(self) -> int: ...
     def batch(self, rows: np.ndarray, view: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
@@ -47,13 +48,20 @@ class ArrayFeatures:
     Args:
         features: ``(N, T, D)``, or ``(V, N, T, D)`` with several views; any float type.
         mask: ``(N, T)`` or ``(V, N, T)`` bool, False where a frame is padding; None: none is.
+        samples: what they are of; None: the numbers from 0.
 
     Example:
         >>> ArrayFeatures(np.zeros((5, 16, 8), np.float16)).batch(np.array([4, 0]), 0)[0].shape
         (2, 16, 8)
     """
 
-    def __init__(self, features: np.ndarray, mask: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        features: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        samples: Sequence[Any] | None = None,
+    ) -> None:
         self.features = features if features.ndim == 4 else features[None]
         if mask is None:
             mask = np.ones(self.features.shape[:3], dtype=bool)
@@ -64,10 +72,8 @@ class ArrayFeatures:
                 f"{self.features.shape[:3]}"
             )
         self.views: Sequence[str] = [f"view{i}" for i in range(len(self.features))]
+        self.samples = range(self.features.shape[1]) if samples is None else samples
         self.frames, self.dim = self.features.shape[2:]
-
-    def __len__(self) -> int:
-        return int(self.features.shape[1])
 
     def batch(self, rows: np.ndarray, view: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(n, T, D)`` in the stored type and ``(n, T)`` of some rows, in one view or one each."""
@@ -76,7 +82,7 @@ class ArrayFeatures:
 
 def in_memory(features: FeatureSource, *, limit: int = MEMORY) -> FeatureSource:
     """The same features in memory as float16 (as they are stored), where they take < ``limit``."""
-    views, samples = len(features.views), len(features)
+    views, samples = len(features.views), len(features.samples)
     shape = (views, samples, features.frames, features.dim)
     if isinstance(features, ArrayFeatures) or 2 * int(np.prod(shape)) > limit:
         return features
@@ -85,7 +91,7 @@ def in_memory(features: FeatureSource, *, limit: int = MEMORY) -> FeatureSource:
         for start in range(0, samples, _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, samples))
             held[view, rows], mask[view, rows] = features.batch(rows, view)
-    return ArrayFeatures(held, mask)
+    return ArrayFeatures(held, mask, samples=features.samples)
 
 
 class FeatureExamples:
@@ -110,7 +116,7 @@ class FeatureExamples:
         every_view: bool = False,
     ) -> None:
         targets = np.asarray(targets, dtype=np.int64)
-        rows = np.arange(len(features)) if rows is None else np.asarray(rows)
+        rows = np.arange(len(features.samples)) if rows is None else np.asarray(rows)
         if len(targets) != len(rows):
             raise ValueError(f"targets ({len(targets)}) must be one for each of {len(rows)} rows")
         self.features = features
@@ -132,13 +138,11 @@ class FeatureExamples:
         features, mask = self.features.batch(self.rows[rows], drawn)
         return torch.from_numpy(features), torch.from_numpy(mask)
 
-    def all(self, *, most: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """The features (float32) and masks of all examples, or of ``most`` drawn by ``seed``."""
-        rows = np.arange(len(self))
-        if len(rows) > most:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-        features, mask = self.batch(rows, None)
-        return features.float(), mask
+    def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All examples once, a few hundred at a time: float32 features and masks."""
+        for start in range(0, len(self), _CHUNK):
+            features, mask = self.batch(np.arange(start, min(start + _CHUNK, len(self))), None)
+            yield features.float(), mask
 
 
 def view_means(values: np.ndarray, views: int) -> np.ndarray:

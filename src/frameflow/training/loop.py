@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 SCORING_BATCH = 256
-STANDARDISE_ON = 2000  # samples are plenty for a mean and a deviation per feature
 
 
 def train_head(
@@ -47,7 +46,7 @@ def train_head(
     """
     prepare = getattr(head, "prepare", None)
     if prepare is not None and len(training):
-        prepare(*training.all(most=STANDARDISE_ON, seed=settings.seed))
+        prepare(training.parts())
     return fit(head, training, validation, settings, folder=folder, resume=resume)
 
 
