@@ -177,6 +177,8 @@ def _read(
     rng: np.random.Generator | None,
 ) -> list[Clip]:
     times = frame_times(info.path)[: info.frames] if info.variable_rate else None
+    if times is not None and len(times) < info.frames:
+        times = None  # a damaged file whose frames are more than its times: the mean rate serves
     first, last = _span(info, start, end, times)
     views: list[_Chosen]
     if frame is not None:
@@ -288,13 +290,18 @@ def _decode(
     width, height = plan.size
     crops: list[np.ndarray] = []
     for begin in range(0, len(wanted), at_once):
-        frames = read_frames(
-            info.path,
-            wanted[begin : begin + at_once],
-            size=plan.decode or (info.width, info.height),
-            interpolation=interpolation,
-            info=info,
-        )
+        try:
+            frames = read_frames(
+                info.path,
+                wanted[begin : begin + at_once],
+                size=plan.decode or (info.width, info.height),
+                interpolation=interpolation,
+                info=info,
+            )
+        except UsageError:  # the indices came from what the file says of itself
+            raise VideoError(
+                info.path, f"has fewer frames than the {info.frames} it says"
+            ) from None
         cuts = apply_plan(frames, plan, interpolation=interpolation)
         if len(wanted) <= at_once:
             return cuts
