@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -77,16 +77,14 @@ class Predictions:
     def write_csv(self, path: Path) -> None:
         """One row a sample: what it is, the prediction, and ``p:LABEL`` for each label."""
         span = [name for name in _SPAN if any(getattr(s, name) is not None for s in self.samples)]
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
         columns = [*_ALWAYS, *span, "predicted", "probability"]
-        writer.writerow([*columns, *(PREFIX + label for label in self.labels)])
+        table: list[list[str]] = [[*columns, *(PREFIX + label for label in self.labels)]]
         rows = zip(self.samples, self.predicted, self.probabilities)
         for sample, predicted, row in rows:
             cells = [getattr(sample, name) for name in (*_ALWAYS, *span)]
             numbers = [f"{value:.6g}" for value in (row.max(), *row)]
-            writer.writerow(["" if c is None else c for c in cells] + [predicted, *numbers])
-        write_text(path, file.getvalue())
+            table.append(["" if c is None else str(c) for c in cells] + [predicted, *numbers])
+        write_text(path, _as_csv(table))
 
     def write_results(self, path: Path, *, topk: int = 5) -> None:
         """Per sample the truth, the prediction and the ``topk`` likeliest labels, as JSON."""
@@ -102,6 +100,17 @@ class Predictions:
         write_json(path, {"labels": list(self.labels), "samples": rows}, indent=None)
 
 
+def _as_csv(table: Sequence[Sequence[str]]) -> str:
+    def written(quoting: Literal[0, 1]) -> str:
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n", quoting=quoting).writerows(table)
+        return file.getvalue()
+
+    # Before Python 3.13 a lone carriage return in a label is not quoted by itself.
+    text = written(csv.QUOTE_MINIMAL)
+    return written(csv.QUOTE_ALL) if "\r" in text else text
+
+
 def read_predictions(path: str | Path) -> Predictions:
     """Read ``predictions.csv`` back.
 
@@ -110,7 +119,8 @@ def read_predictions(path: str | Path) -> Predictions:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The predictions {path} cannot be read: {error}") from None
     reader = csv.reader(io.StringIO(text, newline=""))

@@ -74,6 +74,7 @@ def evaluate(
     Raises:
         UsageError: no run, an empty split, labels that the model does not know.
         LeakError: another manifest shares groups or clips with the training.
+        FrameFlowError: more videos cannot be read than the recipe's ``max_bad`` allows.
     """
     folder = run_folder(run)
     if views is not None and views < 1:
@@ -92,11 +93,6 @@ def evaluate(
     views = views or recipe.views.test
     into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
     features = _extract(scored.manifest, recognizer, views=views, engine=engine)
-    if not features.samples:
-        raise UsageError(
-            f"None of the {len(scored.manifest)} videos can be read, for instance "
-            f"{features.bad[0].video}: {features.bad[0].reason}."
-        )
     found = Predictions(features.samples, recognizer.labels, average_views(recognizer, features))
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder
@@ -155,9 +151,14 @@ def _extract(
 ) -> "Features":
     from frameflow.features.extract import extract
 
-    recipe = recognizer.recipe
-    recipe = recipe.model_copy(update={"views": recipe.views.model_copy(update={"test": views})})
-    return extract(manifest, recipe, purpose="test", engine=engine)
+    return extract(
+        manifest,
+        recognizer.recipe,
+        purpose="test",
+        engine=engine,
+        backbones=recognizer.backbones(),
+        views=views,
+    )
 
 
 def _metrics(found: Predictions, recipe: Recipe) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What the score rests on, beside the figures."""
     recipe = recognizer.recipe
-    weights = [
+    streams = [
         {
             "stream": stream.kind,
             "backbone": stream.backbone,
@@ -197,7 +198,8 @@ def _facts(
         "seed": recipe.train.seed,
         "recipe": recipe.name,
         "run": run.name,
-        "weights": weights,
+        "weights": streams,
+        "engine": features.engine,
         "unlabelled": scored.unlabelled,
         "bad_videos": [asdict(bad) for bad in features.bad],
         "versions": versions(),

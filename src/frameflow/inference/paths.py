@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from frameflow.data.containers import VIDEO_SUFFIXES, is_frame_folder
-from frameflow.errors import UsageError
+from frameflow.data.containers import is_frame_folder, is_video_name
+from frameflow.errors import UsageError, listing
+
+_ENDINGS = ".mp4, .avi, .webm or the like"
 
 
 def expand_paths(names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -37,27 +39,31 @@ def _expand(name: str) -> list[Path]:
     if path.is_dir():
         videos = _videos_below(path)
         if not videos:
-            raise UsageError(f"The folder {name} holds no video (looked for {_endings()}).")
+            raise UsageError(f"The folder {name} holds no video: no name ends in {_ENDINGS}.")
         return videos
     if glob.has_magic(name) and not path.exists():
         matches = sorted(Path(match) for match in glob.glob(name, recursive=True))  # noqa: PTH207
-        videos = [video for match in matches for video in _videos_below(match)]
-        if not videos:
-            what = f"matches {len(matches)} paths, none of them a video" if matches else "no path"
-            verb = what if matches else f"matches {what}"
-            raise UsageError(f"{name!r} {verb} (looked for {_endings()}).")
-        return videos
+        if not matches:
+            raise UsageError(f"{name!r} matches nothing.")
+        found = dict.fromkeys(video for match in matches for video in _videos_below(match))
+        if not found:
+            raise UsageError(
+                f"{name!r} matches {listing(matches, most=3)}, but no video: no name ends in "
+                f"{_ENDINGS}."
+            )
+        return list(found)
     return [path]
 
 
 def _videos_below(path: Path) -> list[Path]:
+    """The video itself, or those in the folder; hidden ones are passed over."""
     if not path.is_dir():
-        return [path] if path.suffix.lower() in VIDEO_SUFFIXES else []
+        return [path] if is_video_name(path) else []
     if is_frame_folder(path):
         return [path]
-    inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    return [video for entry in inside for video in _videos_below(entry)]
-
-
-def _endings() -> str:
-    return ", ".join(sorted(VIDEO_SUFFIXES)[:6]) + " and the like"
+    videos: list[Path] = []
+    for entry in sorted(path.iterdir()):
+        # A linked folder may lead back to where it stands.
+        if not entry.name.startswith(".") and not (entry.is_symlink() and entry.is_dir()):
+            videos += _videos_below(entry)
+    return videos

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,9 @@ from frameflow.inference.paths import expand_paths as expand_paths
 
 if TYPE_CHECKING:
     from frameflow.models.recognizer import Recognizer
+    from frameflow.video.clip import Clip
+
+log = logging.getLogger(__name__)
 
 EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
 Source = str | os.PathLike[str]
@@ -82,8 +86,6 @@ class Predictor:
     ) -> None:
         from frameflow.features.extract import make_encoder
 
-        if views is not None and views < 1:
-            raise UsageError(f"views ({views}) must be > 0.")
         self.recognizer = recognizer
         self.labels: tuple[str, ...] = tuple(recognizer.labels)
         self._encoder = make_encoder(recognizer, engine=engine, views=views)
@@ -131,11 +133,11 @@ class Predictor:
         return self._stream(videos, topk)
 
     def _stream(self, videos: Iterable[Source], topk: int) -> Iterator[Result]:
-        waiting: deque[tuple[Source, Future[Any]]] = deque()
+        waiting: deque[tuple[Source, Future[list[list[Clip]] | str]]] = deque()
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="decode") as pool:
             try:
                 for video in videos:
-                    waiting.append((video, pool.submit(self._encoder.read, Path(video))))
+                    waiting.append((video, pool.submit(self._read, Path(video))))
                     if len(waiting) > _AHEAD:
                         yield self._finish(*waiting.popleft(), topk)
                 while waiting:
@@ -144,11 +146,21 @@ class Predictor:
                 for _, clips in waiting:
                     clips.cancel()
 
-    def _finish(self, video: Source, clips: Future[Any], topk: int) -> Result:
+    def _read(self, path: Path) -> "list[list[Clip]] | str":
+        """The clips, or the reason why there are none."""
         try:
-            features, mask = self._encoder.encode(clips.result())
+            return self._encoder.read(path)
         except VideoError as error:
-            return VideoError(os.fspath(video), error.reason)
+            return error.reason
+        except Exception as error:  # one strange file must not end a night's work
+            log.debug("%s failed.", path, exc_info=True)
+            return f"cannot be read ({type(error).__name__}: {error})"
+
+    def _finish(self, video: Source, read: "Future[list[list[Clip]] | str]", topk: int) -> Result:
+        clips = read.result()
+        if isinstance(clips, str):
+            return VideoError(os.fspath(video), clips)
+        features, mask = self._encoder.encode(clips)
         return self._prediction(video, features, mask, topk)
 
     def _prediction(
