@@ -315,10 +315,11 @@ def _warn_of_labels_left_out(units: Units, splits: Sequence[str]) -> None:
     per_label = units.per_label()
     alone = [label for label, count in per_label.items() if count == 1]
     if alone:
+        others = " and ".join(name for name in splits if name != "train")
         log.warning(
-            "%s in one group only, so in train only and with no score of %s own: %s.",
+            "%s in one group only, so in train and not in %s: %s.",
             _classes(alone),
-            "their" if len(alone) > 1 else "its",
+            others,
             listing(alone),
         )
     few = [label for label, count in per_label.items() if 1 < count < len(splits)]
