@@ -1,0 +1,262 @@
+"""From videos to a trained and evaluated run, step by step."""
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frameflow.config import Recipe, dump_recipe, load_recipe
+from frameflow.data.manifest import Manifest
+from frameflow.data.splits import refuse_leaks
+from frameflow.errors import FrameFlowError, UsageError
+from frameflow.evaluation._files import write_text
+from frameflow.training._random import reproducible
+from frameflow.training.examples import FeatureExamples, FeatureSource, in_memory
+from frameflow.training.run import Run, new_run_folder, refuse_used_folder
+from frameflow.training.sources import (
+    Source,
+    check_classes,
+    name_of,
+    read_source,
+    with_groups,
+    with_splits,
+)
+
+if TYPE_CHECKING:
+    from frameflow.features.engines import EngineKind
+    from frameflow.features.extract import BadVideo, Features, Purpose
+    from frameflow.models.recognizer import Recognizer
+    from frameflow.training.history import Fitted
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    source: Source,
+    *,
+    recipe: str | Path | Recipe = "default",
+    overrides: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    fold: int | None = None,
+    classes: str | Sequence[str] | int | None = None,
+    seed: int | None = None,
+    engine: "EngineKind" = "auto",
+    allow_leak: bool = False,
+) -> Run:
+    """Train a recognizer and evaluate it on clips of groups it has never seen.
+
+    Args:
+        source: a folder of class folders, a manifest file or a `Manifest`.
+        recipe: a name, a YAML file or a `Recipe`.
+        overrides: changes to it, ``"train.lr=0.001"`` and the like.
+        out: a new folder for the run; None: ``runs/<recipe>-<source>-<n>``.
+        fold: of the manifest's folds, the one to test on.
+        classes: only these labels, or the first so many.
+        seed: replaces the recipe's ``train.seed``; it also decides the split, where one is made.
+        engine: what runs the frozen backbone: auto, torch, onnxruntime, openvino.
+        allow_leak: go on with a group in two splits; every report then says so.
+
+    Returns:
+        The run, trained and evaluated.
+
+    Raises:
+        UsageError: bad input, with its cure.
+        LeakError: a group stands in two splits.
+        FrameFlowError: too many videos cannot be read, or the training diverged.
+
+    Example:
+        >>> run = train("VIDEOS/", recipe="frozen-gru")  # doctest: +SKIP
+        >>> run.metrics["top1"]  # doctest: +SKIP
+        0.91
+    """
+    chosen = load_recipe(recipe, overrides)
+    if seed is not None:
+        chosen = load_recipe(chosen, [f"train.seed={seed}"])
+    if out is not None:
+        refuse_used_folder(out)
+    manifest = read_source(source, classes=classes)
+    recognizer = _build(chosen, manifest.labels)  # early: a typo is told before hours of work
+    folder = not isinstance(source, Manifest) and Path(source).is_dir()
+    if folder or not (manifest.has_splits or fold is not None):
+        manifest = with_groups(manifest, always=folder)
+    manifest = with_splits(manifest, chosen, fold=fold)
+    check_classes(manifest)
+    refuse_leaks(manifest, allow=allow_leak)
+
+    path = new_run_folder(out, recipe=chosen.name, source=name_of(source))
+    log.info("The run is in %s.", path)
+    write_text(path / "recipe.yaml", dump_recipe(chosen))
+    manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
+    return _finish(Run(path), recognizer, engine=engine, resume=False)
+
+
+def resume(run: str | os.PathLike[str] | Run, *, engine: "EngineKind" = "auto") -> Run:
+    """Go on with a run that was stopped, wherever that was, to the numbers it would have had.
+
+    Raises:
+        UsageError: no such run, or it was stopped before it had its recipe and manifest.
+    """
+    opened = run if isinstance(run, Run) else Run(run)
+    if not (opened.path / "manifest.csv").is_file():
+        raise UsageError(
+            f"{opened.path} has no manifest.csv: it is no run, or was stopped while its data was "
+            f"read. Start it again with `frameflow train`."
+        )
+    if opened.is_finished:
+        log.info("The run %s is finished already.", opened.path)
+        return opened
+    recognizer = _build(opened.recipe, opened.manifest.labels)
+    return _finish(opened, recognizer, engine=engine, resume=True)
+
+
+def _build(recipe: Recipe, labels: Sequence[str]) -> "Recognizer":
+    """The recognizer before training; its head starts as the seed says."""
+    from frameflow.models.recognizer import build_recognizer
+
+    with reproducible(recipe.train.seed):
+        return build_recognizer(recipe, labels)
+
+
+def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume: bool) -> Run:
+    """Extract, train, save, evaluate: what a recipe and a manifest with splits lead to."""
+    from frameflow.inference.evaluate import evaluate
+
+    manifest = run.manifest
+    sets, bad = _extract(recognizer, manifest, engine=engine)
+    _write_bad(run.path, bad)
+    fitted = _train(run, recognizer, sets, resume=resume)
+    log.info(_told(fitted, run.recipe))
+
+    scored = "test" if len(manifest.split("test")) else "val"
+    if not len(manifest.split(scored)):
+        raise UsageError(
+            f"{run.path} holds the trained model, but neither a test nor a validation clip to "
+            f"score it on: `frameflow evaluate {run.path} OTHER.csv`."
+        )
+    log.info("Scoring the %d %s samples.", len(manifest.split(scored)), scored)
+    metrics = evaluate(run.path, split=scored, engine=engine)
+    if scored == "test":
+        _write_bad(run.path, bad + [Bad.of(entry, "test") for entry in metrics["bad_videos"]])
+    return Run(run.path)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A video that was set aside."""
+
+    video: str
+    row: int
+    split: str
+    reason: str
+
+    @classmethod
+    def of(cls, bad: "BadVideo | Mapping[str, Any]", split: str) -> "Bad":
+        values = bad if isinstance(bad, Mapping) else asdict(bad)
+        return cls(values["video"], values["row"], split, values["reason"])
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """Stored features to learn from, and those that decide when to stop."""
+
+    training: "Features"
+    validation: "Features | None"
+
+
+def _extract(
+    recognizer: "Recognizer", manifest: Manifest, *, engine: "EngineKind"
+) -> tuple[_Sets, list[Bad]]:
+    """Features of the training and validation samples; the test is left to evaluation."""
+    from frameflow.features.extract import extract
+
+    recipe, backbones = recognizer.recipe, recognizer.backbones()
+    limit = recipe.max_bad * len(manifest)  # of the whole, lest one bad video of few stop the job
+
+    def features(split: str, purpose: "Purpose") -> "Features":
+        part = manifest.split(split)
+        share = min(1.0, limit / len(part))
+        return extract(
+            part, recipe, purpose=purpose, engine=engine, backbones=backbones, max_bad=share
+        )
+
+    training = features("train", "train")
+    bad = [Bad.of(entry, "train") for entry in training.bad]
+    if not len(manifest.split("val")):
+        return _Sets(training, None), bad
+    validation = features("val", "test")
+    bad += [Bad.of(entry, "val") for entry in validation.bad]
+    if len(bad) > limit:
+        raise FrameFlowError(
+            f"{len(bad)} of {len(manifest)} videos cannot be read, more than max_bad "
+            f"({recipe.max_bad:g}) allows. `frameflow data check` lists all of them; mend or "
+            f"remove them, or raise max_bad."
+        )
+    return _Sets(training, validation), bad
+
+
+def _train(run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool) -> "Fitted":
+    """Train the head and save the recognizer."""
+    from frameflow.training.loop import train_head
+
+    recipe, labels = run.recipe, recognizer.labels
+    counts = {sample.label for sample in sets.training.samples}
+    if len(counts) < 2:
+        raise UsageError(
+            f"Only {len(counts)} class has a readable training video: see "
+            f"{run.path / 'bad_videos.csv'}."
+        )
+    if sets.validation is None:
+        log.warning("There is no validation sample: all %d epochs are run.", recipe.train.epochs)
+    training = examples_of(sets.training, labels)
+    log.info(
+        "Training the %s head on %d clips of %d classes.",
+        recipe.head.name,
+        len(training),
+        len(counts),
+    )
+    fitted = train_head(
+        recognizer.head,
+        training,
+        None if sets.validation is None else examples_of(sets.validation, labels, every_view=True),
+        recipe.train,
+        folder=run.path,
+        resume=resume,
+    )
+    recognizer.eval().save(
+        run.path, extra={"best_epoch": fitted.best_epoch, "epochs": fitted.epochs}
+    )
+    return fitted
+
+
+def examples_of(
+    features: FeatureSource, labels: Sequence[str], *, every_view: bool = False
+) -> FeatureExamples:
+    numbers = {label: number for number, label in enumerate(labels)}
+    targets = [numbers[sample.label] for sample in features.samples]
+    return FeatureExamples(in_memory(features), targets, every_view=every_view)
+
+
+def _told(fitted: "Fitted", recipe: Recipe) -> str:
+    row = fitted.history[fitted.best_epoch - 1]
+    score = "" if row.val_top1 is None else f", validation top-1 {row.val_top1:.3f}"
+    seconds = sum(epoch.seconds for epoch in fitted.history)
+    early = f" (stopped early, of {recipe.train.epochs})" if fitted.stopped_early else ""
+    return (
+        f"Trained {fitted.epochs} epochs{early} in {seconds:.1f} s; "
+        f"kept epoch {fitted.best_epoch}{score}."
+    )
+
+
+def _write_bad(run: Path, bad: Sequence[Bad]) -> None:
+    """``bad_videos.csv``, where there is any."""
+    if not bad:
+        return
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["video", "row", "split", "reason"])
+    writer.writerows((entry.video, entry.row, entry.split, entry.reason) for entry in bad)
+    write_text(run / "bad_videos.csv", file.getvalue())

@@ -1,0 +1,158 @@
+"""From what the user names (a folder, a manifest) to samples with groups and splits."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from frameflow.config import Recipe
+from frameflow.data.manifest import Manifest
+from frameflow.data.scan import scan_folder
+from frameflow.data.splits import cut_validation, select_classes, split_manifest, use_fold
+from frameflow.errors import UsageError, listing
+
+log = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | Manifest
+
+
+def read_source(source: Source, *, classes: str | Sequence[str] | int | None = None) -> Manifest:
+    """The labelled samples of a folder of class folders, a manifest file or a manifest.
+
+    Args:
+        source: what the user named.
+        classes: only these: a number (the first so many by name), or labels.
+
+    Raises:
+        UsageError: nothing is there, or it is neither; unknown classes.
+    """
+    if isinstance(source, Manifest):
+        manifest = source
+    elif Path(source).is_dir():
+        manifest = scan_folder(Path(source)).manifest
+    elif not Path(source).exists():
+        raise UsageError(
+            f"{source} does not exist: name a folder of class folders or a manifest (.csv)."
+        )
+    else:
+        # Videos that are missing are set aside with the unreadable ones, by extraction.
+        manifest = Manifest.read(Path(source), check_files=False)
+        log.info("Read %d samples of %d classes.", len(manifest), len(manifest.labels))
+    if classes is not None:
+        manifest = select_classes(manifest, _spec(classes))
+        log.info("Took %d classes: %s.", len(manifest.labels), listing(manifest.labels, most=10))
+    return manifest
+
+
+def name_of(source: Source) -> str:
+    """A short name for runs on this source."""
+    if isinstance(source, Manifest):
+        return source.source.stem if source.source else source.root.name
+    path = Path(source)
+    return (path.resolve() if path.is_dir() else path).stem or "data"
+
+
+def with_groups(manifest: Manifest, *, always: bool = False) -> Manifest:
+    """Groups found from names and content, where there are none or ``always``."""
+    if manifest.has_groups and not always:
+        return manifest
+    from frameflow.audit.groups import find_groups
+
+    log.info("Looking for clips of the same scene, which must not be split.")
+    found = find_groups(manifest)
+    groups = Counter(sample.group for sample in found)
+    log.info("Found %d groups in %d samples.", len(groups), len(found))
+    return found
+
+
+def with_splits(manifest: Manifest, recipe: Recipe, *, fold: int | None) -> Manifest:
+    """Splits: those of the fold, or the manifest's own with validation cut where it lacks, or new.
+
+    Raises:
+        UsageError: no such fold, no training samples, or too few groups to part.
+    """
+    shares, seed = recipe.split, recipe.train.seed
+    if fold is not None:
+        manifest = fold_splits(manifest, fold, val=shares.val, seed=seed)
+        log.info("Fold %d is the test split: %s.", fold, _counts(manifest))
+        return manifest.where(lambda sample: bool(sample.split))
+    if not manifest.has_splits:
+        if manifest.has_folds:
+            log.warning("The folds of the manifest are not used: --fold K tests on fold K.")
+        split = split_manifest(manifest, val=shares.val, test=shares.test, seed=seed)
+        return split.where(lambda sample: bool(sample.split))
+    without = sum(not sample.split for sample in manifest)
+    if without:
+        log.warning("%d samples have no split and are left out.", without)
+        manifest = manifest.where(lambda sample: bool(sample.split))
+    if not len(manifest.split("train")):
+        raise UsageError(
+            f"The manifest has no training sample ({_counts(manifest)}): write `train` in its "
+            f"split column, or leave the column out to have it split."
+        )
+    if not len(manifest.split("val")) and shares.val:
+        manifest = _with_validation(manifest, shares.val, seed)
+    log.info("The manifest's own splits: %s.", _counts(manifest))
+    return manifest
+
+
+def fold_splits(manifest: Manifest, fold: int, *, val: float, seed: int) -> Manifest:
+    """`use_fold`, without validation where the training samples are too few to cut it from."""
+    try:
+        return use_fold(manifest, fold, val=val, seed=seed)
+    except UsageError as error:
+        found = use_fold(manifest, fold, val=0)  # raises again where the fold is at fault
+        log.warning("No validation split can be cut from train: %s", error)
+        return found
+
+
+def check_classes(manifest: Manifest) -> None:
+    """Say what the splits allow to be learned and judged.
+
+    Raises:
+        UsageError: there are fewer than two classes to tell apart.
+    """
+    training = Counter(sample.label for sample in manifest.split("train"))
+    if len(training) < 2:
+        only = f"all {training.total()} are {next(iter(training))!r}" if training else "none"
+        raise UsageError(
+            f"Training needs samples of at least two classes; {only}. Add clips of another class."
+        )
+    missing = [label for label in manifest.labels if label not in training]
+    if missing:
+        log.warning(
+            "No training sample is of %s: the model cannot name it, and its clips count as wrong.",
+            listing([repr(label) for label in missing]),
+        )
+    single = [label for label, count in training.items() if count == 1]
+    if single:
+        log.warning(
+            "Only one training clip is of %s: add more, or expect little.",
+            listing([repr(label) for label in sorted(single)]),
+        )
+    if not len(manifest.split("test")):
+        log.warning(
+            "There is no test split, so validation is scored, which early stopping has seen: "
+            "expect less on new videos."
+        )
+
+
+def _with_validation(manifest: Manifest, share: float, seed: int) -> Manifest:
+    """Validation from train, never from test; without, where train is one group."""
+    try:
+        return cut_validation(manifest, val=share, seed=seed)
+    except UsageError as error:
+        log.warning("No validation split can be cut from train: %s", error)
+        return manifest
+
+
+def _counts(manifest: Manifest) -> str:
+    counts = Counter(sample.split or "no split" for sample in manifest)
+    return ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test") if counts[name])
+
+
+def _spec(classes: str | Sequence[str] | int) -> str:
+    if isinstance(classes, str | int):
+        return str(classes)
+    return ",".join('"' + name.replace('"', '""') + '"' for name in classes)
