@@ -1,0 +1,124 @@
+"""A backbone as an ONNX file: uint8 frames in, features out, normalisation inside the graph."""
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from frameflow.features._files import write_whole
+from frameflow.features.home import home
+
+if TYPE_CHECKING:
+    from frameflow.models.backbones import Backbone
+
+OPSET = 17
+
+
+def onnx_bytes(backbone: "Backbone", *, chunk: int) -> bytes:
+    """The graph for ``(chunk, size, size, 3)`` uint8 frames, exported once and then remembered."""
+    path = home() / "engines" / f"{backbone.name}-{_digest(backbone, chunk)}.onnx"
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    graph = _export(backbone, chunk)
+    with contextlib.suppress(OSError):  # a full or read-only disk costs the time only
+        write_whole(path, [graph])
+    return graph
+
+
+def identity(backbone: "Backbone") -> dict[str, object]:
+    """What two backbones that compute the same have in common."""
+    preprocess = backbone.preprocess
+    return {
+        "backbone": backbone.name,
+        "weights": weights_digest(backbone),
+        "size": preprocess.size,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+    }
+
+
+def weights_digest(backbone: "Backbone") -> str:
+    """16 hexadecimal digits over the weights as they are now, trained further or not."""
+    from frameflow.models.weights import digest
+
+    return digest(backbone.model.state_dict())
+
+
+def versions(*names: str) -> dict[str, str]:
+    """The versions of installed packages; those that are missing are left out."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def short_digest(values: object) -> str:
+    """16 hexadecimal digits over JSON-able values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(backbone: "Backbone", chunk: int) -> str:
+    made = {"chunk": chunk, "opset": OPSET} | versions("torch", "timm", "onnx")
+    return short_digest(identity(backbone) | made)
+
+
+def _export(backbone: "Backbone", chunk: int) -> bytes:
+    import torch
+    from torch import Tensor, nn
+
+    class FromPixels(nn.Module):
+        """The arithmetic of `frameflow.models.backbones.normalise`, then the backbone."""
+
+        scale: Tensor
+        shift: Tensor
+
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+            mean = torch.tensor(backbone.preprocess.mean).view(1, 3, 1, 1)
+            std = torch.tensor(backbone.preprocess.std).view(1, 3, 1, 1)
+            self.register_buffer("scale", 1 / (255 * std))
+            self.register_buffer("shift", mean / std)
+
+        def forward(self, frames: Tensor) -> Tensor:
+            pixels = frames.permute(0, 3, 1, 2).float()
+            return self.model(pixels * self.scale - self.shift)
+
+    size = backbone.preprocess.size
+    frames = torch.zeros(chunk, size, size, 3, dtype=torch.uint8)
+    model = FromPixels(copy.deepcopy(backbone).cpu().float()).eval()
+    file = io.BytesIO()
+    # The tracing exporter: the newer one needs onnxscript and takes many times as long.
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            model,
+            (frames,),
+            file,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["frames"],
+            output_names=["features"],
+        )
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Tracing warns of every shape it fixes; fixed shapes are what is wanted here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

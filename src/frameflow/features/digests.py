@@ -1,0 +1,231 @@
+"""What a video holds, as a digest of its bytes: moved files are known again, changed ones noticed.
+
+Digests are remembered by path, size and time of change, so a data set is read once.
+"""
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from frameflow.data.containers import is_image_name
+from frameflow.errors import VideoError
+from frameflow.features.home import home
+from frameflow.progress import progress
+
+if TYPE_CHECKING:
+    from frameflow.data.manifest import Sample
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 1 << 20
+_COMMIT_EVERY = 256
+_THREADS = 4  # reading waits for the disk; hashing leaves Python's lock
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS digests "
+    "(path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
+)
+
+Digest = str | VideoError
+
+
+def content_digests(
+    paths: Iterable[Path], *, remembered: Path | None = None
+) -> Mapping[Path, Digest]:
+    """The digests of videos, those that are remembered and unchanged without reading them.
+
+    Args:
+        paths: video files and folders of frame images; each is looked at once.
+        remembered: an SQLite file; ``digests.sqlite`` in `home` where None. Several processes may
+            use it at once; where it cannot be used everything is read.
+
+    Returns:
+        32 hexadecimal digits for each path, or the `VideoError` that says why it cannot be read.
+    """
+    found: dict[Path, Digest] = {}
+    stamps: dict[Path, str] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            stamps[path] = _stamp(path)
+        except OSError as error:
+            found[path] = _unreadable(path, error)
+    with _memory(remembered or home() / "digests.sqlite") as memory:
+        unknown = []
+        for path, stamp in stamps.items():
+            known = memory.recall(path, stamp)
+            if known is None:
+                unknown.append(path)
+            else:
+                found[path] = known
+        if not unknown:
+            return found
+        with (
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool,
+            progress("Reading", total=len(unknown), unit="videos") as advance,
+        ):
+            for path, digest in zip(unknown, pool.map(_read, unknown)):
+                found[path] = digest
+                if isinstance(digest, str) and _unchanged(path, stamps[path]):
+                    memory.remember(path, stamps[path], digest)
+                advance()
+    return found
+
+
+def sample_key(sample: "Sample", digest: str) -> str:
+    """What is the same for two samples that show the same frames: 32 hexadecimal digits.
+
+    Args:
+        sample: its span, frame and region count; its path and label do not.
+        digest: of the content of its video.
+    """
+    region = sample.region
+    parts = (
+        digest,
+        _number(sample.start),
+        _number(sample.end),
+        sample.frame or "",
+        ",".join(_number(v) for v in (region.x, region.y, region.w, region.h)) if region else "",
+    )
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """The digest of one video, read now.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    sha = hashlib.blake2b(digest_size=16)
+    try:
+        if path.is_dir():
+            for image in _images(path):
+                sha.update(f"{image.name}|{image.stat().st_size}|".encode())
+                _update(sha, image)
+        else:
+            _update(sha, path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return sha.hexdigest()
+
+
+def _read(path: Path) -> Digest:
+    try:
+        return content_digest(path)
+    except VideoError as error:
+        return error
+
+
+def _update(sha: "hashlib.blake2b", path: Path) -> None:
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            sha.update(block)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if is_image_name(p))
+
+
+def _stamp(path: Path) -> str:
+    """Size and time of change; of a folder those of all its images."""
+    if not path.is_dir():
+        found = path.stat()
+        return f"{found.st_size}:{found.st_mtime_ns}"
+    sha = hashlib.blake2b(digest_size=16)
+    for image in _images(path):
+        found = image.stat()
+        sha.update(f"{image.name}:{found.st_size}:{found.st_mtime_ns}|".encode())
+    return sha.hexdigest()
+
+
+def _unchanged(path: Path, stamp: str) -> bool:
+    """Whether the bytes read are those that the stamp was taken of."""
+    try:
+        return _stamp(path) == stamp
+    except OSError:
+        return False
+
+
+def _unreadable(path: Path, error: OSError) -> VideoError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return VideoError(path, "does not exist")
+    if isinstance(error, PermissionError):
+        return VideoError(path, "may not be read (permission denied)")
+    return VideoError(path, f"cannot be read ({error.strerror or error})")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
+
+
+# Remembering ----------------------------------------------------------------------------------
+
+
+class _Memory:
+    """Digests by path and stamp; without a connection it forgets everything."""
+
+    def __init__(self, connection: sqlite3.Connection | None) -> None:
+        self._connection = connection
+        self._waiting: list[tuple[str, str, str]] = []
+
+    def recall(self, path: Path, stamp: str) -> str | None:
+        if self._connection is None:
+            return None
+        try:
+            row = self._connection.execute(
+                "SELECT digest FROM digests WHERE path = ? AND stamp = ?",
+                (str(path.absolute()), stamp),
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return row[0] if row else None
+
+    def remember(self, path: Path, stamp: str, digest: str) -> None:
+        self._waiting.append((str(path.absolute()), stamp, digest))
+        if len(self._waiting) >= _COMMIT_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._connection is None or not self._waiting:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", self._waiting
+                )
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            self._give_up(error)
+        self._waiting.clear()
+
+    def _give_up(self, error: Exception) -> None:
+        log.debug("Digests are not remembered: %s", error)
+        self._connection = None
+
+
+@contextmanager
+def _memory(file: Path) -> Iterator[_Memory]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file, timeout=30)
+    except (OSError, sqlite3.Error) as error:
+        log.debug("Digests are not remembered: %s", error)
+        yield _Memory(None)
+        return
+    with closing(connection):
+        try:
+            # Write-ahead logging lets others read meanwhile; a lost row costs one more reading.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(_TABLE)
+            memory = _Memory(connection)
+        except sqlite3.Error as error:
+            log.debug("Digests are not remembered: %s", error)
+            memory = _Memory(None)
+        try:
+            yield memory
+        finally:
+            memory.flush()

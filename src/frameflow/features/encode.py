@@ -1,0 +1,297 @@
+"""From clips to features: the one way that stored features and predictions share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from frameflow.config import Sampling, Stream
+from frameflow.errors import UsageError
+from frameflow.features.engines import Engine, EngineKind, make_engine, precision_of
+from frameflow.video._scale import Interpolation
+from frameflow.video.clip import Clip, ClipRequest, read_clips
+
+if TYPE_CHECKING:
+    from frameflow.data.manifest import Region
+    from frameflow.models.backbones import Backbone
+
+_LARGEST = np.finfo(np.float16).max
+
+
+class ClipEncoder:
+    """The streams of a recipe with an engine each: a video in, features out.
+
+    Streams that look at frames of the same size and fit share one reading of the video.
+
+    Args:
+        streams: of the recipe.
+        backbones: one for each stream; streams that share a backbone name the same object.
+        sampling: which frames make a clip.
+        views: clips at different moments of a sample.
+        random: draw these moments at random, for strategies that can.
+        engine: see `frameflow.features.engines.make_engine`.
+
+    Attributes:
+        requests: what is read of a video.
+        request_of: for each stream the index of its request.
+        precision: of the engines.
+        views: clips of a sample, moments times crops.
+        dim: length of the features of a frame, all streams one after the other.
+
+    Raises:
+        UsageError: the numbers of streams and backbones differ, streams have unequal numbers of
+            crops, or the engine is unknown.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        backbones: "Sequence[Backbone]",
+        sampling: Sampling,
+        *,
+        views: int = 1,
+        random: bool = False,
+        engine: EngineKind = "auto",
+    ) -> None:
+        if len(streams) != len(backbones):
+            raise UsageError(
+                f"{len(streams)} streams need as many backbones, not {len(backbones)}."
+            )
+        self.streams = tuple(streams)
+        self.backbones = tuple(backbones)
+        self.sampling = sampling
+        self.random = random
+        self.moments = views
+        self.requests, self.request_of = _requests(self.streams, backbones, sampling, views)
+        crops = {request.total_views // views for request in self.requests}
+        if len(crops - {1}) > 1:
+            raise UsageError(
+                f"The streams have {' and '.join(map(str, sorted(crops)))} crops per frame: "
+                f"give them the same number in streams.N.crops."
+            )
+        self.crops = max(crops)
+        self.views = views * self.crops
+        self._kind = engine
+        self.precision = precision_of(engine)
+
+    @cached_property
+    def engines(self) -> tuple[Engine, ...]:
+        """One for each stream, shared where the backbone is; made when they are first needed."""
+        made: dict[int, Engine] = {}
+        for backbone in self.backbones:
+            if id(backbone) not in made:
+                made[id(backbone)] = make_engine(backbone, self._kind)
+        return tuple(made[id(backbone)] for backbone in self.backbones)
+
+    @property
+    def engine(self) -> str:
+        """The names of the engines, each once."""
+        return ", ".join(dict.fromkeys(engine.name for engine in self.engines))
+
+    @property
+    def dim(self) -> int:
+        return sum(backbone.dim for backbone in self.backbones)
+
+    def read(
+        self,
+        path: Path,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        frame: str | None = None,
+        region: "Region | None" = None,
+        rng: np.random.Generator | None = None,
+        only: Sequence[int] | None = None,
+    ) -> list[list[Clip]]:
+        """Read what the streams look at; safe to call from several threads.
+
+        Args:
+            path: a video.
+            start: seconds; see `frameflow.video.clip.read_clips` for this and the next three.
+            end: seconds.
+            frame: the frame at which the clip ends.
+            region: shares of the frame.
+            rng: randomness for ``random``; every request sees the same draws.
+            only: the streams that matter; None: all.
+
+        Returns:
+            For each request its clips; none where no stream that matters looks at it.
+
+        Raises:
+            VideoError: the video cannot be read.
+        """
+        needed = {self.request_of[i] for i in (range(len(self.streams)) if only is None else only)}
+        state = None if rng is None else rng.bit_generator.state
+        found: list[list[Clip]] = []
+        for index, request in enumerate(self.requests):
+            if index not in needed:
+                found.append([])
+                continue
+            if rng is not None and state is not None:
+                rng.bit_generator.state = state
+            clips = read_clips(
+                path, request, start=start, end=end, frame=frame, region=region, rng=rng
+            )
+            found.append(clips)
+        return found
+
+    def clips_of(self, stream: int, clips: Sequence[Sequence[Clip]]) -> list[Clip]:
+        """What one stream looks at, of what `read` gave: one clip for each view."""
+        found = list(clips[self.request_of[stream]])
+        if found and self.requests[self.request_of[stream]].total_views < self.views:
+            return [clip for clip in found for _ in range(self.crops)]
+        return found
+
+    def encode(
+        self, clips: Sequence[Sequence[Clip]], *, flip: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The features of one sample.
+
+        Args:
+            clips: what `read` gave.
+            flip: mirror the frames left to right first.
+
+        Returns:
+            ``(views, T, dim)`` float32, the streams one after the other, with the precision of
+            stored features (float16), and ``(views, T)`` bool masks.
+        """
+        per_stream = [self.clips_of(i, clips) for i in range(len(self.streams))]
+        return encode_clips(self.streams, per_stream, self.engines, flip=flip)
+
+
+def encode_clips(
+    streams: Sequence[Stream],
+    clips: Sequence[Sequence[Clip]],
+    engines: Sequence[Engine],
+    *,
+    flip: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The features of clips, all streams one after the other.
+
+    Args:
+        streams: what each engine looks at.
+        clips: for each stream V clips of T frames; streams may share them.
+        engines: one for each stream.
+        flip: mirror the frames left to right first.
+
+    Returns:
+        ``(V, T, D)`` float32, rounded as stored features are (float16), and ``(V, T)`` bool masks.
+        Frames that the mask hides are zero.
+    """
+    parts = [
+        encode_stream(stream, own, engine, flip=flip)
+        for stream, own, engine in zip(streams, clips, engines, strict=True)
+    ]
+    mask = np.stack([clip.mask for clip in clips[0]])
+    return np.concatenate(parts, axis=-1).astype(np.float32), mask
+
+
+def encode_stream(
+    stream: Stream, clips: Sequence[Clip], engine: Engine, *, flip: bool = False
+) -> np.ndarray:
+    """``(V, T, dim)`` float16 features of one stream; a frame shown twice is computed once."""
+    out = np.zeros((len(clips), len(clips[0].mask), engine.dim), dtype=np.float16)
+    frames: list[np.ndarray] = []
+    places: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def compute() -> None:
+        if not frames:
+            return
+        found = engine(np.concatenate(frames))
+        halves = np.clip(found, -_LARGEST, _LARGEST).astype(np.float16)
+        begin = 0
+        for (view, times, which), part in zip(places, frames):
+            out[view, times] = halves[begin + which]
+            begin += len(part)
+        frames.clear()
+        places.clear()
+
+    for view, clip in enumerate(clips):
+        times = np.flatnonzero(clip.mask)
+        _, firsts, which = np.unique(clip.indices[times], return_index=True, return_inverse=True)
+        for part, chosen in _pieces(times[firsts], which, engine.batch):
+            frames.append(_images(stream, clip, part, flip))
+            places.append((view, times[chosen[0]], chosen[1]))
+            if sum(map(len, frames)) >= engine.batch:
+                compute()
+    compute()
+    return out
+
+
+def _pieces(
+    firsts: np.ndarray, which: np.ndarray, size: int
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    """Cut the distinct frames of a clip into pieces, each with the places it fills."""
+    for begin in range(0, len(firsts), size):
+        piece = firsts[begin : begin + size]
+        shown = np.flatnonzero((which >= begin) & (which < begin + len(piece)))
+        yield piece, (shown, which[shown] - begin)
+
+
+def _images(stream: Stream, clip: Clip, times: np.ndarray, flip: bool) -> np.ndarray:
+    from frameflow.models.backbones import stream_frames
+
+    if stream.kind == "difference":
+        before, later = clip.pair(stream.gap)
+        images = stream_frames(stream, before[times], later[times])
+    else:
+        whole = np.array_equal(times, np.arange(len(clip.frames)))
+        images = stream_frames(stream, clip.frames if whole else clip.frames[times], None)
+    return images[:, :, ::-1] if flip else images
+
+
+def build_backbones(streams: Sequence[Stream]) -> "list[Backbone]":
+    """A backbone for each stream; those that ask for the same one share it.
+
+    Raises:
+        UsageError: unknown backbone, or its weights cannot be had.
+    """
+    from frameflow.models.backbones import build_backbone
+
+    made: dict[tuple[str, str, int | None], Backbone] = {}
+    found = []
+    for stream in streams:
+        key = (stream.backbone, stream.weights, stream.size)
+        if key not in made:
+            made[key] = build_backbone(stream.backbone, weights=stream.weights, size=stream.size)
+        found.append(made[key])
+    return found
+
+
+def interpolation_of(backbone: "Backbone") -> Interpolation:
+    """How frames are resized for a backbone: as in its own training, where we can."""
+    named = backbone.preprocess.interpolation
+    known: Mapping[str, Interpolation] = {name: name for name in get_args(Interpolation)}
+    return known.get(named, "bicubic")
+
+
+def _requests(
+    streams: Sequence[Stream], backbones: "Sequence[Backbone]", sampling: Sampling, views: int
+) -> tuple[list[ClipRequest], list[int]]:
+    """What to read, and which of it each stream looks at."""
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for index, (stream, backbone) in enumerate(zip(streams, backbones)):
+        crops = stream.crops if stream.fit == "crops" else 1
+        key = (backbone.preprocess.size, stream.fit, crops, interpolation_of(backbone))
+        kinds.setdefault(key, []).append(index)
+    requests: list[ClipRequest] = []
+    request_of = [0] * len(streams)
+    for own in kinds.values():
+        stream, backbone = streams[own[0]], backbones[own[0]]
+        gaps = {streams[i].gap for i in own if streams[i].kind == "difference"}
+        for i in own:
+            request_of[i] = len(requests)
+        requests.append(
+            ClipRequest(
+                sampling=sampling,
+                size=backbone.preprocess.size,
+                fit=stream.fit,
+                crops=stream.crops if stream.fit == "crops" else 1,
+                views=views,
+                gaps=tuple(sorted(gaps)),
+                interpolation=interpolation_of(backbone),
+            )
+        )
+    return requests, request_of

@@ -1,0 +1,266 @@
+"""Engines: what runs a frozen backbone over frames.
+
+On a CPU, PyTorch's eager mode leaves most of the machine's speed unused. The same backbone is
+exported to ONNX once and run by OpenVINO or ONNX Runtime, each core working through a few frames
+at a time so that what lies between two layers stays in its cache: larger batches are slower. On
+a GPU PyTorch runs it in half precision.
+
+The precision is float32 on every CPU, also where OpenVINO would choose bfloat16, so that features
+of one machine fit a head trained on another.
+"""
+
+import copy
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from frameflow.errors import FrameFlowError, UsageError, near_names
+from frameflow.features._onnx import onnx_bytes
+
+if TYPE_CHECKING:
+    from frameflow.models.backbones import Backbone
+
+EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+_CHUNK = 2  # frames a core works on at once: measured the fastest of 1, 2, 4, 8 and 16
+_CPU_BATCH, _GPU_BATCH = 64, 256
+
+
+class Engine(Protocol):
+    """A frozen backbone, ready to run.
+
+    Attributes:
+        name: ``torch``, ``onnxruntime`` or ``openvino``.
+        precision: ``float32``, or ``float16`` on a GPU.
+        dim: length of the features of a frame.
+        batch: how many frames are worth handing over at once.
+    """
+
+    name: str
+    precision: str
+    dim: int
+    batch: int
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """``(N, size, size, 3)`` uint8 frames to ``(N, dim)`` float32 features.
+
+        The features of a frame do not depend on the frames beside it. Several threads may call;
+        they take turns.
+        """
+        ...
+
+
+def make_engine(backbone: "Backbone", kind: EngineKind = "auto") -> Engine:
+    """Make an engine for a backbone.
+
+    Args:
+        backbone: frozen, in evaluation mode; it is copied, not changed.
+        kind: ``auto`` is PyTorch in half precision where there is a GPU, otherwise the fastest
+            installed engine that agrees with PyTorch. Each is checked once per backbone and
+            machine, and what was found is remembered in `home`.
+
+    Raises:
+        UsageError: ``kind`` is unknown or not installed.
+        FrameFlowError: the engine asked for cannot run this backbone or does not agree with
+            PyTorch. ``auto`` passes such an engine over with a line in the log.
+
+    Example:
+        >>> from frameflow.models.backbones import build_backbone
+        >>> backbone = build_backbone("resnet10t", weights="none", size=64)
+        >>> make_engine(backbone, "torch")(np.zeros((3, 64, 64, 3), np.uint8)).shape
+        (3, 512)
+    """
+    from frameflow.features import _agreement
+
+    _check_kind(kind)
+    if kind == "torch" or (kind == "auto" and _cuda()):
+        return TorchEngine(backbone)
+    if kind == "auto":
+        return _agreement.fastest(backbone)
+    return _agreement.checked(backbone, kind)
+
+
+def precision_of(kind: EngineKind) -> str:
+    """The precision of the engine that `make_engine` would make, without making it.
+
+    Raises:
+        UsageError: ``kind`` is unknown.
+    """
+    _check_kind(kind)
+    return "float16" if kind in ("auto", "torch") and _cuda() else "float32"
+
+
+def build(backbone: "Backbone", kind: str) -> Engine:
+    """Make an engine without checking what it computes.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+        Exception: whatever its library raises where it cannot run the backbone.
+    """
+    if kind == "torch":
+        return TorchEngine(backbone)
+    return OpenVinoEngine(backbone) if kind == "openvino" else OnnxRuntimeEngine(backbone)
+
+
+class _Chunked:
+    """Checks the frames and cuts them into chunks of one size, the last one padded.
+
+    One size means one compiled graph, and the same arithmetic for a frame whatever is beside it.
+    """
+
+    name = ""
+    precision = "float32"
+    batch = _CPU_BATCH
+
+    def __init__(self, backbone: "Backbone", *, chunk: int) -> None:
+        self.dim = backbone.dim
+        self.size = backbone.preprocess.size
+        self.chunk = chunk
+        self._turn = threading.Lock()
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        expected = (self.size, self.size, 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
+            raise UsageError(
+                f"Frames must be uint8 of shape (N, {self.size}, {self.size}, 3), "
+                f"not {frames.dtype} of shape {frames.shape}."
+            )
+        found = np.empty((len(frames), self.dim), dtype=np.float32)
+        if len(frames):
+            with self._turn:
+                self._run(frames, found)
+        return found
+
+    def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _slices(self, count: int) -> list[slice]:
+        return [slice(i, min(i + self.chunk, count)) for i in range(0, count, self.chunk)]
+
+    def _padded(self, frames: np.ndarray) -> np.ndarray:
+        if len(frames) == self.chunk:
+            return np.ascontiguousarray(frames)
+        whole = np.zeros((self.chunk, *frames.shape[1:]), dtype=np.uint8)
+        whole[: len(frames)] = frames
+        return whole
+
+
+class TorchEngine(_Chunked):
+    """PyTorch, channels last: float32 on the CPU, half precision on a GPU."""
+
+    name = "torch"
+
+    def __init__(self, backbone: "Backbone", *, device: str | None = None) -> None:
+        import torch
+
+        self._device = torch.device(device or ("cuda" if _cuda() else "cpu"))
+        on_gpu = self._device.type == "cuda"
+        super().__init__(backbone, chunk=_GPU_BATCH if on_gpu else 4)
+        if on_gpu:
+            self.precision, self.batch = "float16", _GPU_BATCH
+        self._preprocess = backbone.preprocess
+        model: Any = copy.deepcopy(backbone).eval().requires_grad_(False)
+        self._model = model.to(
+            self._device,
+            torch.float16 if on_gpu else torch.float32,
+            memory_format=torch.channels_last,
+        )
+
+    def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
+        import torch
+
+        from frameflow.models.backbones import normalise
+
+        dtype = torch.float16 if self.precision == "float16" else torch.float32
+        with torch.no_grad():
+            for part in self._slices(len(frames)):
+                pixels = torch.from_numpy(self._padded(frames[part])).to(self._device)
+                features = self._model(normalise(pixels, self._preprocess).to(dtype))
+                found[part] = features.float().cpu().numpy()[: part.stop - part.start]
+
+
+class OnnxRuntimeEngine(_Chunked):
+    """ONNX Runtime: one thread per core, each with frames of its own."""
+
+    name = "onnxruntime"
+
+    def __init__(self, backbone: "Backbone") -> None:
+        import onnxruntime
+
+        super().__init__(backbone, chunk=_CHUNK)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            onnx_bytes(backbone, chunk=self.chunk), options, providers=["CPUExecutionProvider"]
+        )
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="onnxruntime")
+
+    def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
+        def one(part: slice) -> None:
+            (features,) = self._session.run(None, {"frames": self._padded(frames[part])})
+            found[part] = features[: part.stop - part.start]
+
+        list(self._pool.map(one, self._slices(len(frames))))
+
+
+class OpenVinoEngine(_Chunked):
+    """OpenVINO: one stream per core, each with frames of its own."""
+
+    name = "openvino"
+
+    def __init__(self, backbone: "Backbone") -> None:
+        import openvino
+
+        super().__init__(backbone, chunk=_CHUNK)
+        core = openvino.Core()
+        model = core.read_model(onnx_bytes(backbone, chunk=self.chunk))
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        self._queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings))
+
+    def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
+        def done(request: Any, part: slice) -> None:
+            found[part] = request.get_output_tensor().data[: part.stop - part.start]
+
+        self._queue.set_callback(done)
+        for part in self._slices(len(frames)):
+            self._queue.start_async({0: self._padded(frames[part])}, part)
+        self._queue.wait_all()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def not_installed(kind: str) -> UsageError:
+    """The error for an engine whose library is missing."""
+    return UsageError(
+        f"The engine {kind!r} is not installed: pip install {kind}, or choose --engine torch."
+    )
+
+
+def failed(kind: str, backbone: "Backbone", reason: str) -> FrameFlowError:
+    """The error for an engine that was asked for and cannot be used."""
+    return FrameFlowError(
+        f"The engine {kind!r} cannot run {backbone.name}: {reason}. Choose --engine auto."
+    )
+
+
+def _check_kind(kind: str) -> None:
+    kinds = get_args(EngineKind)
+    if kind not in kinds:
+        raise UsageError(
+            f"No engine is named {kind!r}.{near_names(str(kind), kinds)} Known: {', '.join(kinds)}."
+        )
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

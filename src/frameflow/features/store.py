@@ -1,0 +1,257 @@
+"""The feature store: what a frozen backbone says of each sample, kept on disk.
+
+One folder holds the features of one `FeatureSpec`, in shards that are whole or absent. Several
+processes may write to one folder at once: shards have names of their own, and a sample that two of
+them stored is read once.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from frameflow.config import Fit, Strategy, StreamKind
+from frameflow.features._files import write_failure, write_whole
+from frameflow.features._onnx import short_digest
+from frameflow.features._shard import SUFFIX, DamagedShard, Shard, open_shard, write_shard
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # to be raised when the same choices come to mean other features
+_ABANDONED = 3600  # seconds after which an unfinished file belongs to nobody
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """Everything that features depend on, apart from the sample: two specs, two folders.
+
+    Attributes:
+        backbone: its timm name.
+        weights: the digest of its weights.
+        size, mean, std, interpolation: preprocessing.
+        fit, crops: how a frame is brought to that size; ``crops`` is 1 unless ``fit="crops"``.
+        kind, gap, gain: the stream; 0 and 0 where it is RGB.
+        strategy, frames, stride, spacing: sampling.
+        view, views: which clip of how many (moments times crops).
+        random: whether the moments of the views were drawn at random, by the sample's key.
+        flip: whether frames are mirrored left to right.
+        precision: the engine's.
+        layer: what is stored of the backbone.
+    """
+
+    backbone: str
+    weights: str
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    fit: Fit
+    strategy: Strategy
+    frames: int
+    stride: int = 1
+    spacing: float | None = None
+    crops: int = 1
+    kind: StreamKind = "rgb"
+    gap: int = 0
+    gain: float = 0.0
+    view: int = 0
+    views: int = 1
+    random: bool = False
+    flip: bool = False
+    precision: str = "float32"
+    layer: str = "pooled"
+    format: int = FORMAT
+
+    def digest(self) -> str:
+        """16 hexadecimal digits over all of it."""
+        return short_digest(asdict(self))
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder: readable at the front, unique by the digest."""
+        return f"{self.backbone}-{self.kind}-{self.digest()}"
+
+
+class FeatureStore:
+    """The stored features of one spec.
+
+    Args:
+        root: the folder of all specs.
+        spec: which features.
+
+    Example:
+        >>> store = FeatureStore(root, spec)  # doctest: +SKIP
+        >>> store.write_shard(["key"], np.zeros((1, 16, 1280)), np.ones((1, 16), bool))
+        ... # doctest: +SKIP
+        >>> store.read(["key"])[0].shape  # doctest: +SKIP
+        (1, 16, 1280)
+    """
+
+    def __init__(self, root: Path, spec: FeatureSpec) -> None:
+        self.spec = spec
+        self.folder = Path(root) / spec.folder
+        self._shards: list[Shard] = []
+        self._known: set[str] = set()
+        self._gone: set[int] = set()
+        self._where: dict[str, tuple[int, int]] = {}
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def has(self, key: str) -> bool:
+        return key in self._where
+
+    def refresh(self) -> None:
+        """Look for shards that were added, by this process or another."""
+        try:
+            found = sorted(p for p in self.folder.iterdir() if p.suffix in {SUFFIX, ".tmp"})
+        except OSError:
+            return  # nothing was stored yet
+        for path in found:
+            if path.name in self._known:
+                continue
+            if path.suffix == ".tmp":
+                _clean(path)
+                continue
+            try:
+                self._add(open_shard(path))
+            except (DamagedShard, ValueError, KeyError) as error:
+                self._drop(path, str(error))
+            except OSError as error:
+                log.debug("%s cannot be read: %s", path, error)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys, each once, that are not stored or whose shard is damaged.
+
+        Shards that hold any of the keys are read through once per process; a damaged one is
+        dropped with a warning.
+        """
+        wanted = list(dict.fromkeys(keys))
+        checked: set[int] = set()
+        # A key of a dropped shard may turn up in another one, which is then checked too.
+        while used := {self._where[k][0] for k in wanted if k in self._where} - checked:
+            index = min(used)
+            checked.add(index)
+            shard = self._shards[index]
+            if not _verified(shard):
+                self._drop(shard.path, "its content is not what was written")
+                self._forget(index)
+        return [key for key in wanted if key not in self._where]
+
+    def write_shard(self, keys: Sequence[str], features: np.ndarray, mask: np.ndarray) -> None:
+        """Store features, all of them or none.
+
+        Args:
+            keys: one for each row.
+            features: ``(N, T, D)``; stored as float16.
+            mask: ``(N, T)`` bool.
+
+        Raises:
+            FrameFlowError: the disk is full or may not be written.
+        """
+        path = self.folder / f"{time.time_ns():016x}-{uuid4().hex[:8]}{SUFFIX}"
+        try:
+            self._write_spec()
+            write_shard(path, keys, features, mask)
+        except OSError as error:
+            kept = "What was stored so far is kept."
+            raise write_failure(self.folder, error, kept=kept) from error
+        self._add(open_shard(path))
+
+    def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """``(N, T, D)`` float16 features and ``(N, T)`` bool masks, in the order of the keys.
+
+        Raises:
+            KeyError: one of them is not stored.
+        """
+        return self.gather(self.locate(keys))
+
+    def locate(self, keys: Sequence[str]) -> np.ndarray:
+        """``(N, 2)`` int32: the shard and the row of each key, for `gather`.
+
+        Raises:
+            KeyError: one of them is not stored.
+        """
+        return np.array([self._where[key] for key in keys], dtype=np.int32).reshape(-1, 2)
+
+    def gather(
+        self, places: np.ndarray, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `read`, from places; only the rows asked for are read from disk.
+
+        Args:
+            places: ``(N, 2)`` of `locate`.
+            out: ``(N, T, D)`` float16 to be filled.
+        """
+        if not len(places) and out is None:
+            return np.empty((0, self.spec.frames, 0), np.float16), np.empty((0, 0), np.bool_)
+        shards, frames = self._shards, self.spec.frames
+        if out is None:
+            out = np.empty((len(places), frames, shards[places[0, 0]].shape[2]), np.float16)
+        mask = np.empty((len(places), frames), np.bool_)
+        for i, (shard, row) in enumerate(places.tolist()):
+            out[i] = shards[shard].features[row]
+            mask[i] = shards[shard].mask[row]
+        return out, mask
+
+    def _add(self, shard: Shard) -> None:
+        if shard.shape[1] != self.spec.frames:
+            raise DamagedShard("its clips have another length")
+        self._known.add(shard.path.name)
+        self._shards.append(shard)
+        index = len(self._shards) - 1
+        for row, key in enumerate(shard.keys):
+            self._where.setdefault(key, (index, row))
+
+    def _forget(self, index: int) -> None:
+        """No key is found in this shard any more, but perhaps in another that holds it too."""
+        self._gone.add(index)
+        self._where = {}
+        for other, shard in enumerate(self._shards):
+            if other not in self._gone:
+                for row, key in enumerate(shard.keys):
+                    self._where.setdefault(key, (other, row))
+
+    def _drop(self, path: Path, reason: str) -> None:
+        log.warning("Stored features were damaged and are computed again: %s (%s).", path, reason)
+        self._known.add(path.name)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.debug("%s cannot be removed: %s", path, error)
+
+    def _write_spec(self) -> None:
+        path = self.folder / "spec.json"
+        if not path.exists():
+            write_whole(path, [json.dumps(asdict(self.spec), indent=1).encode() + b"\n"])
+
+
+_intact: dict[Path, tuple[int, int]] = {}  # shards read through by this process: size and time
+
+
+def _verified(shard: Shard) -> bool:
+    try:
+        now = shard.path.stat()
+        stamp = now.st_size, now.st_mtime_ns
+        if _intact.get(shard.path) != stamp:
+            if not shard.intact():
+                return False
+            _intact[shard.path] = stamp
+    except OSError:  # it was removed meanwhile
+        return False
+    return True
+
+
+def _clean(path: Path) -> None:
+    """Remove what a killed process left unfinished, but not what another one is writing."""
+    try:
+        if time.time() - path.stat().st_mtime > _ABANDONED:
+            path.unlink(missing_ok=True)
+    except OSError:
+        pass
