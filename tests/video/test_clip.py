@@ -95,6 +95,15 @@ def test_all_of_a_request_is_one_pass(video: Path, monkeypatch: pytest.MonkeyPat
     assert (np.diff(passes[0]) > 0).all()  # no frame twice
 
 
+def test_a_video_that_was_probed_is_not_probed_again(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info, request = probe(video), ClipRequest(UNIFORM, size=32)
+    expected = read_clips(video, request)[0]
+    monkeypatch.delattr(clip_module, "probe")
+    assert (read_clips(video, request, info=info)[0].frames == expected.frames).all()
+
+
 def test_frames_too_large_to_hold_are_read_in_several_goes(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,20 @@ def test_a_gif_plays_in_order_loops_and_is_small(tmp_path: Path) -> None:
     assert np.allclose(np.diff(places), 15, atol=1)
 
 
+def test_noise_of_a_camera_costs_a_gif_little_and_slow_changes_still_show(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    still = rng.integers(20, 230, (60, 80, 3))
+    noisy = (still + rng.integers(-4, 5, (12, 60, 80, 3))).astype(np.uint8)
+    write_gif(tmp_path / "one.gif", noisy[:1])
+    write_gif(tmp_path / "noisy.gif", noisy)
+    sizes = [(tmp_path / name).stat().st_size for name in ("one.gif", "noisy.gif")]
+    assert sizes[1] < 2 * sizes[0]
+    write_gif(tmp_path / "slow.gif", _ramp(40, 16, 16))  # 5 levels brighter with each frame
+    with Image.open(tmp_path / "slow.gif") as image:
+        image.seek(image.n_frames - 1)
+        assert np.asarray(image.convert("L")).mean() > 215
+
+
 def test_a_gif_never_asks_for_frames_shorter_than_viewers_show(tmp_path: Path) -> None:
     write_gif(tmp_path / "a.gif", _ramp(4, 16, 16), rate=500)
     with Image.open(tmp_path / "a.gif") as image:

@@ -125,6 +125,7 @@ def read_clips(
     frame: str | int | None = None,
     region: "Region | None" = None,
     rng: np.random.Generator | None = None,
+    info: VideoInfo | None = None,
 ) -> list[Clip]:
     """Read all clips of one sample in one pass.
 
@@ -138,6 +139,7 @@ def read_clips(
             then the same clip, and no frame after it is read, not even for a gap.
         region: shares of the frame that are cut out before the frame is fitted.
         rng: randomness of training; None is the deterministic choice of test time.
+        info: what `probe` said of the file, if it was asked; saves opening it twice.
 
     Returns:
         ``request.total_views`` clips: the crops of the first view, then those of the second...
@@ -153,7 +155,7 @@ def read_clips(
         (16, 224, 224, 3)
     """
     path = Path(path)
-    info = probe(path)
+    info = info or probe(path)
     state = None if rng is None else rng.bit_generator.state
     try:
         return _read(info, request, start, end, frame, region, rng)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ def write_gif(
     if width is not None and frames.shape[2] > width:
         height = max(1, round(frames.shape[1] * width / frames.shape[2]))
         frames = resize(frames, (width, height), interpolation="area")
-    images = _one_palette(frames, colours)
+    images = _one_palette(_steady(frames), colours)
     shown = max(_GIF_SHORTEST, round(100 / rate) * 10)
     options = {"save_all": True, "append_images": images[1:], "duration": shown, "loop": 0}
     with _written(path) as partial:
@@ -236,11 +236,20 @@ def _even(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
+def _steady(frames: np.ndarray, tolerance: int = 10) -> np.ndarray:
+    """Pixels that hardly change stay as they were shown, which GIF stores for nothing."""
+    steady = frames.copy()
+    for shown, frame in pairwise(steady):
+        change = np.maximum(frame, shown) - np.minimum(frame, shown)
+        np.copyto(frame, shown, where=change.max(axis=-1, keepdims=True) <= tolerance)
+    return steady
+
+
 def _one_palette(frames: np.ndarray, colours: int) -> list["Image"]:
     from PIL.Image import Dither, Quantize
 
     # a few frames are enough to know the colours, and keep this quick for long clips
-    few = frames[:: max(1, len(frames) // 8)][:8]
+    few = frames[np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)]
     palette = _image(np.concatenate(list(few))).quantize(colours, Quantize.MEDIANCUT)
     return [_image(f).quantize(palette=palette, dither=Dither.NONE) for f in frames]
 
