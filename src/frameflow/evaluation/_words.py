@@ -102,7 +102,7 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
         ("Seed", str(metrics["seed"])),
         ("Recipe", metrics["recipe"]),
         ("Backbone", weights(metrics)),
-        ("Engine", metrics["engine"]),
+        ("Engine", f"{metrics['engine']}, {metrics['precision']}"),
         (
             "Intervals",
             f"{intervals['method']}, {plural(intervals['draws'], 'draw')} of "
@@ -113,7 +113,10 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
     if metrics["unlabelled"]:
         rows.append(("Left out", f"{plural(metrics['unlabelled'], 'sample')} without a label"))
     bad = metrics["bad_videos"]
-    rows.append(("Set aside", f"{plural(len(bad), 'unreadable video')}" if bad else "no video"))
+    trained = metrics["bad_in_training"]
+    aside = plural(len(bad), "unreadable video") if bad else "no video"
+    more = f", and {len(trained)} in training" if trained else ""
+    rows.append(("Set aside", f"{aside}{more}"))
     rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in metrics["versions"].items())))
     rows.append(("Date", metrics["date"]))
     return rows

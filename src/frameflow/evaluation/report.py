@@ -88,6 +88,10 @@ def render(
         classes=sorted(scored, key=lambda entry: (entry["f1"], entry["label"])),
         pairs=_pairs(counts, labels),
         mistakes=_mistakes(predictions, manifest),
+        bad_videos=[
+            *({"split": metrics["split"], **bad} for bad in metrics["bad_videos"]),
+            *metrics["bad_in_training"],
+        ],
         recipe=recipe,
     )
 

@@ -24,7 +24,7 @@ from frameflow.evaluation.card import write_card
 from frameflow.evaluation.metrics import score
 from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
-from frameflow.inference._facts import now, versions
+from frameflow.inference._facts import bad_in_training, now, versions
 from frameflow.inference._leaks import leaks_from_training
 from frameflow.inference._scope import Scope, folder_for, scope
 from frameflow.inference.predictor import (
@@ -95,7 +95,7 @@ def evaluate(
     features = _extract(scored.manifest, recognizer, views=views, engine=engine)
     found = Predictions(features.samples, recognizer.labels, average_views(recognizer, features))
     metrics = _metrics(found, recipe) | _facts(
-        recognizer, features, scored, leaky=leaky, run=folder
+        recognizer, features, scored, leaky=leaky, run=folder, engine=engine
     )
     into.mkdir(parents=True, exist_ok=True)
     found.write_csv(into / "predictions.csv")
@@ -176,7 +176,13 @@ def _metrics(found: Predictions, recipe: Recipe) -> dict[str, Any]:
 
 
 def _facts(
-    recognizer: "Recognizer", features: "Features", scored: Scope, *, leaky: bool, run: Path
+    recognizer: "Recognizer",
+    features: "Features",
+    scored: Scope,
+    *,
+    leaky: bool,
+    run: Path,
+    engine: str,
 ) -> dict[str, Any]:
     """What the score rests on, beside the figures."""
     recipe = recognizer.recipe
@@ -199,9 +205,11 @@ def _facts(
         "recipe": recipe.name,
         "run": run.name,
         "weights": streams,
-        "engine": features.engine,
+        "engine": engine,
+        "precision": features.precision,
         "unlabelled": scored.unlabelled,
         "bad_videos": [asdict(bad) for bad in features.bad],
+        "bad_in_training": [] if scored.foreign else bad_in_training(run, besides=scored.split),
         "versions": versions(),
         "date": now(),
     }
