@@ -1,10 +1,11 @@
 """A decoded frame becomes an RGB array: colour, size and orientation.
 
-Colour and size are one pass of FFmpeg's swscale, with the flags that the ``ffmpeg`` command
-uses, so that frames equal its ``-pix_fmt rgb24`` output to the bit.
+Colour and size are FFmpeg's own (swscale): frames in their own size equal what the ``ffmpeg``
+command gives for ``-pix_fmt rgb24`` to the bit, resized ones within a rounding.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -57,9 +58,10 @@ def fitted_size(
 
 def orientation(frame: "VideoFrame") -> Orientation:
     """How the frame is to be turned before it is shown, from its display matrix."""
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideData, Type
 
-    for side in frame.side_data:
+    sides: Iterable[SideData] = frame.side_data  # type: ignore[assignment]  # wrong in PyAV's stub
+    for side in sides:
         if side.type == Type.DISPLAYMATRIX:
             return _orientation(bytes(side))
     return UPRIGHT
@@ -108,7 +110,7 @@ class Scaler:
         self._ask = size, short_side
         self._flags = Flags[interpolation.upper()]
         self._threads = threads
-        self._reformatter = VideoReformatter()
+        self._resize, self._convert = VideoReformatter(), VideoReformatter()
         self._orientation: Orientation = UPRIGHT
         self.size: tuple[int, int] | None = None  # width, height of what comes out
 
@@ -126,14 +128,19 @@ class Scaler:
             self.fix(frame.width, frame.height, orientation(frame))
         assert self.size is not None
         width, height = self.size if self._orientation[0] % 2 == 0 else self.size[::-1]
-        small = self._reformatter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            interpolation=self._flags,
-            threads=self._threads,
+        if (width, height) != (frame.width, frame.height):
+            # Planes first: swscale resizes into them in half the time, with full chroma.
+            frame = self._resize.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="gbrp",
+                interpolation=self._flags,
+                threads=self._threads,
+            )
+        frame = self._convert.reformat(
+            frame, format="rgb24", interpolation=self._flags, threads=self._threads
         )
-        plane = small.planes[0]
+        plane = frame.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return turned(rows[:height, : 3 * width].reshape(height, width, 3), self._orientation)
