@@ -229,7 +229,7 @@ def run_folder(run: Source) -> Path:
         else:
             cure = "`frameflow train` writes runs."
         raise UsageError(
-            f"{path} is not a finished run: it has no {' and no '.join(missing)}. {cure}"
+            f"{path} is no finished run: it has no {' and no '.join(missing)}. {cure}"
         )
     return path
 

@@ -1,0 +1,154 @@
+"""Prediction of single videos, and of those that cannot be read."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frameflow.errors import UsageError, VideoError
+from frameflow.inference.predictor import Prediction, load, write_csv
+
+
+def test_one_video(run: Path, clips: list[Path]) -> None:
+    found = load(run, engine="torch").predict(clips[0], topk=2)
+    assert (found.video, found.views) == (str(clips[0]), 1)
+    assert found.probabilities.shape == (3,)
+    assert found.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert found.label == found.labels[int(found.probabilities.argmax())]
+    assert found.topk[0] == (found.label, found.probability)
+    assert len(found.topk) == 2
+    assert found.topk[0][1] >= found.topk[1][1]
+    assert repr(found).startswith(f"Prediction({str(clips[0])!r}: {found.label} 0.")
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert values["topk"][0] == {"label": found.label, "probability": found.probability}
+
+
+def test_more_classes_asked_for_than_there_are(run: Path, clips: list[Path]) -> None:
+    assert len(load(run, engine="torch").predict(clips[0], topk=9).topk) == 3
+
+
+def test_what_cannot_be_read_keeps_its_place_and_the_others_are_predicted(
+    run: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    clips[1].write_bytes(b"")
+    clips[2].write_text("no video at all", encoding="utf-8")
+    folder, missing = tmp_path / "empty folder", tmp_path / "missing.mp4"
+    folder.mkdir()
+    given = [clips[0], clips[1], missing, clips[2], folder, clips[3]]
+    results = load(run, engine="torch").predict(given)
+    assert [isinstance(result, Prediction) for result in results] == [
+        True, False, False, False, False, True,
+    ]  # fmt: skip
+    for path, result in zip(given[1:5], results[1:5]):
+        assert isinstance(result, VideoError)
+        assert result.path == str(path)
+        assert result.reason
+        assert str(path) not in result.reason
+    assert isinstance(results[5], Prediction)
+    alone = load(run, engine="torch").predict(clips[3])
+    np.testing.assert_array_equal(results[5].probabilities, alone.probabilities)
+
+
+def test_one_video_that_cannot_be_read_is_raised(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"missing\.mp4: "):
+        load(run, engine="torch").predict(tmp_path / "missing.mp4")
+
+
+def test_the_stream_may_be_left_early(run: Path, clips: list[Path]) -> None:
+    stream = load(run, engine="torch").stream(clips)
+    first = next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert isinstance(first, Prediction)
+
+
+def test_only_a_few_videos_are_decoded_ahead(run: Path, clips: list[Path]) -> None:
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield clips[taken % len(clips)]
+
+    stream = load(run, engine="torch").stream(endless())  # type: ignore[arg-type]
+    next(stream)
+    assert taken <= 4
+    stream.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("topk", [0, -2])
+def test_topk_must_be_positive(run: Path, clips: list[Path], topk: int) -> None:
+    with pytest.raises(UsageError, match=rf"topk \({topk}\) must be > 0"):
+        load(run, engine="torch").predict(clips[0], topk=topk)
+
+
+def test_views_must_be_positive(run: Path) -> None:
+    with pytest.raises(UsageError, match=r"views \(0\) must be > 0"):
+        load(run, views=0)
+
+
+def test_no_such_run_and_no_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"There is no run .*missing"):
+        load(tmp_path / "missing")
+    with pytest.raises(UsageError, match="is a file: name the folder of a run"):
+        load(run / "model.json")
+    with pytest.raises(UsageError, match=r"is no finished run.*Did you mean .*first run"):
+        load(run.parent)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UsageError, match="`frameflow train` writes runs"):
+        load(tmp_path / "other")
+
+
+def test_an_interrupted_run_says_how_to_go_on(run: Path) -> None:
+    (run / "model.safetensors").unlink()
+    (run / "checkpoints").mkdir()
+    with pytest.raises(UsageError, match=r"no model\.safetensors.*train --resume"):
+        load(run)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_damaged_files_are_named(run: Path, name: str, share: float) -> None:
+    whole = (run / name).read_bytes()
+    (run / name).write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(UsageError, match=name.replace(".", r"\.")):
+        load(run)
+
+
+def test_results_as_a_table(tmp_path: Path) -> None:
+    results = [
+        Prediction(
+            "a, b.mp4", "läuft", 0.75, [("läuft", 0.75), ("sitzt", 0.25)],
+            np.array([0.75, 0.25], np.float32), ("läuft", "sitzt"),
+        ),
+        VideoError("c.mp4", "the file is empty"),
+    ]  # fmt: skip
+    write_csv(tmp_path / "out.csv", results)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {
+            "video": "a, b.mp4",
+            "label_1": "läuft",
+            "probability_1": "0.75",
+            "label_2": "sitzt",
+            "probability_2": "0.25",
+            "error": "",
+        },
+        {
+            "video": "c.mp4",
+            "label_1": "",
+            "probability_1": "",
+            "label_2": "",
+            "probability_2": "",
+            "error": "the file is empty",
+        },
+    ]
+
+
+def test_a_table_with_nothing_predicted(tmp_path: Path) -> None:
+    write_csv(tmp_path / "out.csv", [VideoError("c.mp4", "empty")])
+    text = (tmp_path / "out.csv").read_text(encoding="utf-8")
+    assert text == "video,label_1,probability_1,error\nc.mp4,,,empty\n"
