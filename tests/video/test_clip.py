@@ -1,6 +1,6 @@
 """Clips as extraction and prediction read them, from files the tests write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -104,29 +104,15 @@ def test_a_video_that_was_probed_is_not_probed_again(
     assert (read_clips(video, request, info=info)[0].frames == expected.frames).all()
 
 
-def test_frames_too_large_to_hold_are_read_in_several_goes(
-    video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = ClipRequest(UNIFORM, size=32, fit="crops", views=2, gaps=(2,))
-    whole = read_clips(video, request)
-    monkeypatch.setattr(clip_module, "_HELD_BYTES", 3 * 64 * 32 * 3)  # three decoded frames
-    passes = _count_passes(monkeypatch)
-    parts = read_clips(video, request)
-    assert max(len(indices) for indices in passes) == 3
-    for one, other in zip(whole, parts, strict=True):
-        assert (one.frames == other.frames).all()
-        assert (one.later[2] == other.later[2]).all()
-
-
 def _count_passes(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     passes: list[np.ndarray] = []
-    read: Callable[..., np.ndarray] = clip_module.read_frames
+    stream: Callable[..., Iterator] = clip_module.stream_frames
 
-    def counting(path: Path, indices: np.ndarray, **options: object) -> np.ndarray:
+    def counting(path: Path, indices: np.ndarray, *options: object) -> Iterator:
         passes.append(indices)
-        return read(path, indices, **options)
+        return stream(path, indices, *options)
 
-    monkeypatch.setattr(clip_module, "read_frames", counting)
+    monkeypatch.setattr(clip_module, "stream_frames", counting)
     return passes
 
 

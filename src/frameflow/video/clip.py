@@ -14,18 +14,14 @@ import numpy as np
 
 from frameflow.config import Fit, Sampling
 from frameflow.errors import UsageError, VideoError
-from frameflow.video._scale import Interpolation
-from frameflow.video.decode import read_frames
+from frameflow.video._scale import Interpolation, Scaler
+from frameflow.video.decode import stream_frames
 from frameflow.video.probe import VideoInfo, frame_times, probe
 from frameflow.video.sample import ClipIndices, clip_indices, ending_indices, span_frames
-from frameflow.video.transform import Plan, apply_plan, plan_fit, target_size
+from frameflow.video.transform import Plan, finish_crop, plan_fit, target_size
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Region
-
-# Decoded frames that are held before they are cut; more are read in several goes. It only
-# matters where frames are cut out of much larger ones, so nearly every clip is one go.
-_HELD_BYTES = 192 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,32 +282,20 @@ def _indices(chosen: _Chosen) -> np.ndarray:
 def _decode(
     info: VideoInfo, wanted: np.ndarray, plan: Plan, interpolation: Interpolation
 ) -> list[np.ndarray]:
-    """(len(wanted), h, w, 3) of each crop."""
-    width, height = plan.decode or (info.width, info.height)
-    at_once = max(1, _HELD_BYTES // (3 * width * height))
-    width, height = plan.size
-    crops: list[np.ndarray] = []
-    for begin in range(0, len(wanted), at_once):
-        try:
-            frames = read_frames(
-                info.path,
-                wanted[begin : begin + at_once],
-                size=plan.decode or (info.width, info.height),
-                interpolation=interpolation,
-                info=info,
-            )
-        except UsageError:  # the indices came from what the file says of itself
-            raise VideoError(
-                info.path, f"has fewer frames than the {info.frames} it says"
-            ) from None
-        cuts = apply_plan(frames, plan, interpolation=interpolation)
-        if len(wanted) <= at_once:
-            return cuts
-        if not crops:
-            crops = [np.empty((len(wanted), height, width, 3), np.uint8) for _ in cuts]
-        for crop, cut in zip(crops, cuts, strict=True):
-            crop[begin : begin + at_once] = cut
-    return crops
+    """(len(wanted), h, w, 3) of each crop; no more than one whole frame is held at a time."""
+    scaler = Scaler(size=plan.decode or (info.width, info.height), interpolation=interpolation)
+    cuts = [np.empty((len(wanted), h, w, 3), np.uint8) for _, _, w, h in plan.boxes]
+    rows = {index: row for row, index in enumerate(wanted.tolist())}
+    try:
+        for index, frame in stream_frames(info.path, wanted, scaler):
+            row = rows.pop(index)
+            for cut, (x, y, w, h) in zip(cuts, plan.boxes, strict=True):
+                cut[row] = frame[y : y + h, x : x + w]
+    except UsageError:  # the indices came from what the file says of itself
+        raise VideoError(info.path, f"has fewer frames than the {info.frames} it says") from None
+    if rows:
+        raise VideoError(info.path, f"frame {min(rows)} of {info.frames} cannot be decoded")
+    return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
 
 
 def _clip(

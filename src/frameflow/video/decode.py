@@ -71,7 +71,7 @@ def read_frames(
     for row, index in enumerate(asked.tolist()):
         rows.setdefault(index, []).append(row)
     out: Pixels | None = None
-    for index, frame in _stream(path, wanted, scaler, threads):
+    for index, frame in stream_frames(path, wanted, scaler, threads):
         if out is None:
             out = np.empty((len(asked), *frame.shape), np.uint8)
         for row in rows.pop(index, ()):
@@ -144,13 +144,22 @@ def iter_frames(
     check_size(size, short_side, interpolation)
     scaler = Scaler(size=size, short_side=short_side, interpolation=interpolation)
     times = frame_times(path)
-    for index, frame in _stream(path, None, scaler, threads):
+    for index, frame in stream_frames(path, None, scaler, threads):
         yield index, float(times[min(index, len(times) - 1)]), np.array(frame)
 
 
-def _stream(
-    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int
+def stream_frames(
+    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int = 1
 ) -> Iterator[tuple[int, Pixels]]:
+    """(index, frame) of the wanted frames, unique and sorted, or of all where None.
+
+    The least that decoding costs: a frame may be a view of FFmpeg's buffer (copy what is kept),
+    and one that cannot be decoded is left out. In a damaged file the order may break.
+
+    Raises:
+        UsageError: an index is not in the video (where that is known beforehand).
+        VideoError: the video cannot be read.
+    """
     if threads < 1:
         raise UsageError(f"threads ({threads}) must be at least 1.")
     if path.is_dir():

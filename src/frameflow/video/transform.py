@@ -128,7 +128,20 @@ def apply_plan(
     Returns:
         One (T, h, w, 3) uint8 array per crop.
     """
-    return [_one_crop(frames, box, plan, interpolation) for box in plan.boxes]
+    cuts = (np.ascontiguousarray(frames[:, y : y + h, x : x + w]) for x, y, w, h in plan.boxes)
+    return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
+
+
+def finish_crop(
+    cut: np.ndarray, plan: Plan, *, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """Resize and pad what was cut out of frames by one of the plan's boxes, (T, h, w, 3)."""
+    if plan.scale not in (None, cut.shape[2:0:-1]):
+        cut = resize(cut, plan.scale, interpolation=interpolation)
+    if not any(plan.pad):
+        return cut
+    left, top, right, bottom = plan.pad
+    return np.pad(cut, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=PADDING)
 
 
 def flip(frames: np.ndarray) -> np.ndarray:
@@ -198,17 +211,6 @@ def _inside(x: float, y: float, size: tuple[int, int], frame: tuple[int, int]) -
 def _whole(box: tuple[float, float, float, float], frame: tuple[int, int]) -> Box:
     x, y, w, h = box
     return _inside(x, y, (max(1, round(w)), max(1, round(h))), frame)
-
-
-def _one_crop(frames: np.ndarray, box: Box, plan: Plan, interpolation: Interpolation) -> np.ndarray:
-    x, y, w, h = box
-    cut = np.ascontiguousarray(frames[:, y : y + h, x : x + w])
-    if plan.scale not in (None, (w, h)):
-        cut = resize(cut, plan.scale, interpolation=interpolation)
-    if not any(plan.pad):
-        return cut
-    left, top, right, bottom = plan.pad
-    return np.pad(cut, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=PADDING)
 
 
 def resize(
