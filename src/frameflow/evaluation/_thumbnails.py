@@ -1,4 +1,4 @@
-"""Strips of a few frames as JPEG data URIs, so that a page needs no file beside it."""
+"""Sheets of a few frames as JPEG data URIs, so that a page needs no file beside it."""
 
 import base64
 import io
@@ -11,18 +11,20 @@ from frameflow.errors import FrameFlowError
 
 log = logging.getLogger(__name__)
 
-_SIDE = 168  # px of a frame's longer side: sharp enough on a phone, a strip of 4 is about 20 kB
+_SIDE = 240  # px of a frame's longer side: sharp on a phone, a sheet of 4 is about 25 kB
 _GAP = 2
 
 
-def strip(manifest: Manifest, sample: Sample, *, frames: int = 4) -> str | None:
-    """Frames spread over a sample, side by side, as ``data:image/jpeg;base64,...``.
+def sheet(manifest: Manifest, sample: Sample) -> str | None:
+    """Four frames spread over a sample as ``data:image/jpeg;base64,...``.
+
+    Landscape frames stand two by two, others in a row; either is read from left to right.
 
     Returns:
         None where the video cannot be read any more: a page without a picture is still a page.
     """
     try:
-        return _data_uri(_read(manifest, sample, frames))
+        return _data_uri(_read(manifest, sample, 4))
     except FrameFlowError as error:
         log.debug("No picture of %s: %s", sample.video, error)
         return None
@@ -50,14 +52,17 @@ def _read(manifest: Manifest, sample: Sample, frames: int) -> np.ndarray:
 
 
 def _data_uri(frames: np.ndarray) -> str:
-    """``(T, H, W, 3)`` uint8 to one picture, T frames wide."""
+    """``(T, H, W, 3)`` uint8 to one picture."""
     from PIL import Image
 
     count, height, width, _ = frames.shape
-    sheet = np.full((height, count * (width + _GAP) - _GAP, 3), 255, dtype=np.uint8)
+    columns = count // 2 if width > height else count
+    rows = count // columns
+    shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3)
+    pixels = np.full(shape, 255, dtype=np.uint8)
     for index, frame in enumerate(frames):
-        left = index * (width + _GAP)
-        sheet[:, left : left + width] = frame
+        top, left = index // columns * (height + _GAP), index % columns * (width + _GAP)
+        pixels[top : top + height, left : left + width] = frame
     file = io.BytesIO()
-    Image.fromarray(sheet).save(file, "JPEG", quality=78, optimize=True)
+    Image.fromarray(pixels).save(file, "JPEG", quality=78, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

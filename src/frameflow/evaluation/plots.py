@@ -76,8 +76,8 @@ def curves(
         parts.append(
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height - bottom}"/>'
         )
-        anchor = "end" if x > width / 2 else "start"
-        parts.append(_text(x + (-5 if anchor == "end" else 5), top + 9, mark[1], "quiet", anchor))
+        near = "start" if x < left + 30 else "end" if x > width - right - 30 else "middle"
+        parts.append(_text(x, top - 6, mark[1], "quiet", near))
     place = float(width - right)
     for line in reversed(lines):
         parts.append(_text(place, 14, line.name, f"key {line.kind}", "end"))

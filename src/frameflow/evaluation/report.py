@@ -12,7 +12,7 @@ import numpy as np
 from frameflow.data.manifest import Manifest
 from frameflow.evaluation import plots
 from frameflow.evaluation._files import write_text
-from frameflow.evaluation._thumbnails import strip
+from frameflow.evaluation._thumbnails import sheet
 from frameflow.evaluation._words import (
     facts,
     figures,
@@ -116,7 +116,7 @@ def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, An
                 "predicted": label,
                 "probability": share,
                 "true_probability": own,
-                "picture": strip(manifest, sample),
+                "picture": sheet(manifest, sample),
             }
         )
     return found
