@@ -121,11 +121,14 @@ def import_ucf101(
 @fetches.command("ucf101")
 def fetch_ucf101(
     into: Annotated[Path, typer.Option("--into", help="Where to unpack.")] = Path("ucf101"),
+    check_certificate: Annotated[
+        bool, typer.Option(help="Refuse a server whose certificate cannot be verified.")
+    ] = True,
 ) -> None:
     """Download UCF101 (videos 6.5 GB, lists) from its authors' site; goes on where it stopped."""
     from frameflow.data.fetch import fetch
 
-    videos, annotations = fetch("ucf101", into)
+    videos, annotations = fetch("ucf101", into, verify_certificate=check_certificate)
     typer.echo(f"Now: frameflow data import ucf101 {videos} --annotations {annotations}")
 
 

@@ -110,14 +110,8 @@ def _check_frame(sample: Sample) -> Iterator[str]:
     frame = sample.frame or ""
     if sample.start is not None or sample.end is not None:
         yield "both a frame and a span (start, end) are given: leave one of them empty"
-    if frame.lstrip("-").isdecimal():
-        if int(frame) < 0:
-            yield f"frame {frame} is negative: frames count from 0"
-    elif is_video_name(sample.video):
-        yield (
-            f"frame {frame!r} is no number: "
-            "only in a folder of frame images may a frame be a file name"
-        )
+    if frame.lstrip("-").isdecimal() and int(frame) < 0:
+        yield f"frame {frame} is negative: frames count from 0"
 
 
 def _check_region(region: Region) -> Iterator[str]:
@@ -172,7 +166,8 @@ def _missing_files(samples: Sequence[Sample], rows: Sequence[int], root: Path) -
     absent = _absent(frames, root)
     for row, sample in by_name:
         if sample.video not in missing and str(Path(sample.video, sample.frame or "")) in absent:
-            yield Fault(row, f"there is no frame {sample.frame} in {sample.video}")
+            cure = ": give its number" if is_video_name(sample.video) else ""
+            yield Fault(row, f"there is no frame {sample.frame} in {sample.video}{cure}")
 
 
 def _absent(paths: Iterable[str], root: Path) -> set[str]:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from frameflow.data._rar import first_damaged
 from frameflow.errors import FrameFlowError
 from frameflow.progress import progress
 
@@ -20,8 +21,8 @@ _RAR_TOOLS: dict[str, Callable[[Path, Path], list[str]]] = {
     "unrar": lambda file, folder: ["x", "-o+", "-idq", "-p-", str(file), f"{folder}/"],
     "7z": lambda file, folder: ["x", "-y", "-bd", f"-o{folder}", str(file)],
     "7zz": lambda file, folder: ["x", "-y", "-bd", f"-o{folder}", str(file)],
-    "bsdtar": lambda file, folder: ["-x", "-f", str(file), "-C", str(folder)],
     "unar": lambda file, folder: ["-f", "-q", "-D", "-o", str(folder), str(file)],
+    "bsdtar": lambda file, folder: ["-x", "-f", str(file), "-C", str(folder)],
 }
 
 
@@ -119,6 +120,10 @@ def _unrar(path: Path, into: Path, files: int) -> None:
         with progress("Unpacking", total=files, unit="files") as advance:
             code, said = _run(command, into, advance)
         if code == 0:
+            # bsdtar writes a damaged file that was stored without compression, and says nothing.
+            damaged = first_damaged(path, into) if tool == "bsdtar" else None
+            if damaged:
+                raise ArchiveError(f"{damaged} in it has another checksum")
             return
         if "no space left" in said.lower():
             raise OSError(28, "No space left on device")

@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from frameflow.data._download import Offline, download
 from frameflow.data._unpack import ArchiveError, archive_tools, check_archive, unpack
@@ -19,6 +20,7 @@ class Archive:
     Attributes:
         name: of the file, on the site and on disk.
         folder: the folder it unpacks to.
+        holds: what is in it.
         size: in bytes, where known.
         sha256: where known; the archive's own checksums are tested in any case.
         files: how many files it unpacks to, for the progress bar.
@@ -26,9 +28,17 @@ class Archive:
 
     name: str
     folder: str
+    holds: Literal["videos", "annotations"]
     size: int | None = None
     sha256: str | None = None
     files: int = 0
+
+
+class Fetched(NamedTuple):
+    """Where a data set lies now."""
+
+    videos: Path
+    annotations: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +60,14 @@ DATASETS = {
             Archive(
                 "UCF101TrainTestSplits-RecognitionTask.zip",
                 folder="ucfTrainTestlist",
+                holds="annotations",
                 size=113_943,
                 sha256="5c0d1a53b8ed364a2ac830a73f405e51bece7d98ce1254fd19ed4a36b224bd27",
                 files=8,
             ),
-            Archive("UCF101.rar", folder="UCF-101", size=6_932_971_618, files=13_320),
+            Archive(
+                "UCF101.rar", folder="UCF-101", holds="videos", size=6_932_971_618, files=13_320
+            ),
         ),
     )
 }
@@ -66,7 +79,7 @@ def fetch(
     *,
     base_url: str | None = None,
     verify_certificate: bool = True,
-) -> dict[str, Path]:
+) -> Fetched:
     """Download, verify and unpack a data set.
 
     What is there already is not got again: an unpacked folder, an archive (also one put there by
@@ -79,8 +92,8 @@ def fetch(
         verify_certificate: False trusts a server whose certificate cannot be checked.
 
     Returns:
-        For each folder that was unpacked its name and path: ``{"ucfTrainTestlist": ...,
-        "UCF-101": ...}``.
+        The folders of the videos and of the annotations, as the importer of the data set takes
+        them.
 
     Raises:
         UsageError: an unknown data set.
@@ -98,7 +111,8 @@ def fetch(
             # Before hours of download: is there anything to unpack it with?
             archive_tools(archive.name)
             _get(archive, wanted, folder, base_url or wanted.base_url, verify_certificate)
-    return {archive.folder: folder / archive.folder for archive in wanted.archives}
+    places = {archive.holds: folder / archive.folder for archive in wanted.archives}
+    return Fetched(places.get("videos", folder), places.get("annotations", folder))
 
 
 def _dataset(dataset: str | Dataset) -> Dataset:

@@ -5,8 +5,9 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
 from frameflow.data._faults import Fault, ManifestError, check_samples
 from frameflow.data._parse import KNOWN, REGION, parse
@@ -155,6 +156,14 @@ class Manifest:
             prefix = PurePath(os.path.relpath(root, target)).as_posix()
         except ValueError:  # on another drive of Windows
             prefix = PurePath(root).as_posix()
+        if set(prefix.split("/")) == {".."}:
+            # The target lies inside the root, perhaps beside some videos: no detour to these.
+            return [
+                video
+                if os.path.isabs(video)  # noqa: PTH117
+                else PurePath(os.path.relpath(os.path.join(root, video), target)).as_posix()  # noqa: PTH118
+                for video in videos
+            ]
         return [posixpath.normpath(posixpath.join(prefix, video)) for video in videos]
 
     def path(self, sample: Sample) -> Path:
@@ -216,3 +225,49 @@ class Manifest:
         splits = [split for split in (*SPLITS, "") if split in occurring]
         labels = self.labels + ([""] if any(label == "" for label, _ in counts) else [])
         return {label: {split: counts[label, split] for split in splits} for label in labels}
+
+    def counts(self, by: Literal["split", "fold"] = "split") -> tuple[list[str], list[list[Any]]]:
+        """The samples per label and split or fold as a table to print.
+
+        Returns:
+            The header, and one row per label, its name and numbers; the last row is the sum of all. The column
+            ``none`` is there where samples have no split or fold.
+
+        Example:
+            >>> Manifest([Sample("1.mp4", "wave", "train")], root=".").counts()
+            (['label', 'train', 'all'], [['wave', 1, 1], ['all', 1, 1]])
+        """
+        part = attrgetter(by)
+        cells = Counter((sample.label, part(sample)) for sample in self.samples)
+        found = {key for _, key in cells}
+        if by == "split":
+            parts: list[Any] = [name for name in (*SPLITS, "") if name in found]
+        else:
+            parts = [*sorted(found - {None}), *(found & {None})]
+        labels = [*self.labels, *([""] if any(label == "" for label, _ in cells) else [])]
+        numbers = [[cells[label, key] for key in parts] for label in labels]
+        numbers.append([sum(column) for column in zip(*numbers)])
+        names = [label or "(no label)" for label in labels] + ["all"]
+        header = ["label", *("none" if key in ("", None) else str(key) for key in parts), "all"]
+        rows = [[name, *row, sum(row)] for name, row in zip(names, numbers)]
+        return header, rows
+
+    def describe(self) -> str:
+        """One line on what is in it.
+
+        Example:
+            >>> Manifest([Sample("1.mp4", "wave", "train", "g1")], root=".").describe()
+            '1 sample, 1 label, 1 group, 1 train.'
+        """
+
+        def number(count: int, what: str) -> str:
+            return f"{count:,} {what}{'s' if count != 1 else ''}"
+
+        groups = len({sample.group for sample in self.samples} - {""})
+        folds = len({sample.fold for sample in self.samples} - {None})
+        splits = Counter(sample.split for sample in self.samples)
+        parts = [number(len(self), "sample"), number(len(self.labels), "label")]
+        parts += [number(groups, "group")] if groups else []
+        parts += [number(folds, "fold")] if folds else []
+        parts += [f"{splits[name]:,} {name}" for name in SPLITS if splits[name]]
+        return ", ".join(parts) + "."
