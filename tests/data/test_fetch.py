@@ -1,11 +1,16 @@
 import errno
+import functools
 import hashlib
 import io
 import logging
 import os
 import shutil
+import ssl
 import stat
+import subprocess
+import threading
 import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -176,6 +181,34 @@ def test_no_network_is_one_line_with_the_way_by_hand(url: str, tmp_path: Path) -
     ):
         assert part in message
     assert str(tmp_path) in message
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_certificate_that_cannot_be_verified(tmp_path: Path) -> None:
+    """A server that signs its own, as one does whose chain of certificates is incomplete."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "lists.zip").write_bytes(CONTENT)
+    made = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "site"))
+    ) as http:
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"https://localhost:{http.server_address[1]}/"
+        with pytest.raises(FrameFlowError, match=r"cannot be verified: .*--no-check-certificate"):
+            fetch(dataset(), tmp_path / "new", base_url=url)
+        fetch(dataset(), tmp_path / "new", base_url=url, verify_certificate=False)
+        http.shutdown()
+    assert (tmp_path / "new" / LISTS).is_dir()
 
 
 def test_a_full_disk_keeps_what_came(server, tmp_path: Path, monkeypatch) -> None:

@@ -230,8 +230,8 @@ class Manifest:
         """The samples per label and split or fold as a table to print.
 
         Returns:
-            The header, and one row per label, its name and numbers; the last row is the sum of all. The column
-            ``none`` is there where samples have no split or fold.
+            The header, and one row per label, its name and numbers; the last row is the sum of
+            all. The column ``none`` is there where samples have no split or fold.
 
         Example:
             >>> Manifest([Sample("1.mp4", "wave", "train")], root=".").counts()
