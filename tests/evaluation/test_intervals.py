@@ -66,9 +66,38 @@ def test_macro_f1_against_scikit_learn_on_every_draw() -> None:
         values.append(
             f1_score(truth[rows], predicted[rows], labels=present, average="macro", zero_division=0)
         )
+    shift = found.macro.f1 - np.mean(values)
     assert found.intervals.bounds["macro_f1"] == pytest.approx(
-        tuple(np.quantile(values, [0.025, 0.975])), abs=0.02
+        tuple(np.quantile(values, [0.025, 0.975]) + shift), abs=0.02
     )
+
+
+def clips_of(groups: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and probabilities of clips in groups of five of one class, hard to tell apart."""
+    rng = np.random.default_rng(seed)
+    habits = np.random.default_rng(0).normal(size=(classes, classes))
+    truth = np.repeat(np.arange(classes), groups * 5)
+    logits = rng.normal(size=(classes * groups, classes)).repeat(5, axis=0)
+    logits += rng.normal(size=logits.shape) + habits[truth]
+    logits[np.arange(len(truth)), truth] += 2
+    shares = np.exp(logits)
+    return truth, shares / shares.sum(axis=1, keepdims=True)
+
+
+def test_coverage_of_macro_f1_with_many_classes_of_few_groups() -> None:
+    """Where the draws' own percentiles would lie too low."""
+    classes, groups, trials = 40, 6, 80
+    truth, shares = clips_of(300, classes, seed=1)
+    labels = [str(index) for index in range(classes)]
+    wanted = score(truth, shares, labels, resamples=1).macro.f1
+    covered = 0
+    for trial in range(trials):
+        truth, shares = clips_of(groups, classes, seed=2 + trial)
+        names = [str(index // 5) for index in range(len(truth))]
+        found = score(truth, shares, labels, groups=names, resamples=200)
+        low, high = found.intervals.bounds["macro_f1"] or (2, 2)
+        covered += low <= wanted <= high
+    assert covered / trials >= 0.88
 
 
 def test_same_seed_same_interval_and_another_seed_another() -> None:

@@ -129,10 +129,9 @@ def _limits(metrics: Mapping[str, Any], manifest: Manifest) -> list[str]:
     if absent:
         lines.append(f"Not tested at all, for want of samples: {listing(absent, most=8)}.")
     if metrics["bad_videos"]:
-        count = plural(len(metrics["bad_videos"]), "video")
-        lines.append(
-            f"{count} could not be read and are in no score: {_plain(bad_reasons(metrics))}."
-        )
+        bad = metrics["bad_videos"]
+        count = f"{plural(len(bad), 'video')} {'is' if len(bad) == 1 else 'are'}"
+        lines.append(f"{count} unreadable and in no score: {_plain(bad_reasons(metrics))}.")
     return lines
 
 

@@ -153,7 +153,13 @@ def score(
         }
 
     intervals = bootstrap(
-        counts, figures, units=units, draws=resamples, confidence=confidence, seed=seed
+        counts,
+        figures,
+        units=units,
+        draws=resamples,
+        confidence=confidence,
+        seed=seed,
+        centred=("macro_f1",),
     )
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
