@@ -91,7 +91,8 @@ def _sit_down(phase: float) -> Pose:
 
 def _circle_arms(phase: float) -> Pose:
     angle = 2 * math.pi * phase
-    return Pose(arm_out=(angle, -angle + math.pi), elbow=(0.0, 0.0))
+    # Both arms point the same way, so every direction they pass looks different.
+    return Pose(arm_out=(angle, -angle), elbow=(0.0, 0.0))
 
 
 def _reach_then_bow(phase: float) -> Pose:

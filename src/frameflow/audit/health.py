@@ -1,0 +1,251 @@
+"""Is this data fit to train on? Every video is opened, labels are counted, leaks are looked for."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frameflow.audit.scenes import (
+    ScenePair,
+    _checked_workers,
+    crossing,
+    read_backgrounds,
+    same_scene_pairs,
+)
+from frameflow.data.manifest import SPLITS, Manifest
+from frameflow.data.splits import Leak, check_leaks
+from frameflow.errors import VideoError
+from frameflow.features.digests import content_digests
+from frameflow.progress import progress
+from frameflow.video.decode import read_frames
+from frameflow.video.probe import VideoInfo, probe
+
+Table = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
+
+_MOST_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A sample whose video cannot be used, and why."""
+
+    video: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """What `check` found.
+
+    Attributes:
+        manifest: what was checked.
+        troubles: the samples whose video is unreadable or does not hold their span.
+        leaks: groups that stand in more than one split.
+        copies: samples whose videos are byte for byte the same, as lists of rows.
+        scenes: pairs of clips in different splits that show one scene; None if not looked for.
+        compared: how many clips were compared.
+    """
+
+    manifest: Manifest
+    troubles: list[Trouble]
+    leaks: list[Leak]
+    copies: list[list[int]] = field(default_factory=list)
+    scenes: list[ScenePair] | None = None
+    compared: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.troubles or self.leaks or self.scenes or self.copies_across)
+
+    @property
+    def copies_across(self) -> list[list[int]]:
+        """The copies that stand in more than one split."""
+        splits = [sample.split for sample in self.manifest]
+        return [c for c in self.copies if len({splits[i] for i in c} - {""}) > 1]
+
+    @property
+    def leaked(self) -> set[int]:
+        """The test and validation samples whose scene stands in train too, by index."""
+        found = set()
+        for pair in self.scenes or ():
+            one, two = self.manifest[pair.one].split, self.manifest[pair.two].split
+            if "train" in (one, two):
+                found.add(pair.one if two == "train" else pair.two)
+        return found
+
+    def tables(self) -> list[Table]:
+        """Titled tables to print: counts, troubles, leaks."""
+        tables = [self._counts()]
+        if self.troubles:
+            rows = [(t.row or "-", t.video, t.reason) for t in self.troubles]
+            tables.append(("Cannot be used", ("row", "video", "reason"), rows))
+        if self.leaks:
+            header = ("group", *SPLITS)
+            leaking = [(k.group, *(k.splits.get(s, 0) for s in SPLITS)) for k in self.leaks]
+            tables.append(("Groups in more than one split", header, _first(leaking)))
+        if self.scenes:
+            columns = ("difference", "video", "split", "shows the scene of", "split")
+            pairs = [self._pair(pair) for pair in self.scenes]
+            tables.append(("One scene in two splits", columns, _first(pairs)))
+        return tables
+
+    def lines(self) -> list[str]:
+        """The verdict, in sentences, each with the cure."""
+        name = self.manifest.source or "MANIFEST"
+        lines = []
+        if self.troubles:
+            lines.append(
+                f"{len(self.troubles)} of {len(self.manifest)} samples cannot be used: mend or "
+                "remove their videos. Training sets them aside and says so."
+            )
+        if self.leaks:
+            lines.append(
+                f"LEAK: {len(self.leaks)} groups stand in more than one split. Mend it with "
+                f"`frameflow data split {name}`."
+            )
+        if self.copies_across:
+            lines.append(
+                f"LEAK: {len(self.copies_across)} videos stand in more than one split under "
+                "several names (their bytes are the same). Remove the copies."
+            )
+        if self.scenes:
+            judged = sum(s.split in ("val", "test") for s in self.manifest)
+            lines.append(
+                f"LEAK: {len(self.scenes)} pairs of clips in different splits show one scene; "
+                f"{len(self.leaked)} of {judged} validation and test clips have their scene in "
+                f"train. Mend it with `frameflow data groups {name}`, then "
+                f"`frameflow data split {name}`."
+            )
+        if not lines:
+            looked = f"{self.compared} clips compared by content, " if self.compared else ""
+            lines.append(f"All is well: {len(self.manifest)} samples read, {looked}no leak found.")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        scenes = [
+            {"videos": [self.manifest[p.one].video, self.manifest[p.two].video],
+             "splits": [self.manifest[p.one].split, self.manifest[p.two].split],
+             "difference": round(p.difference, 3)}
+            for p in self.scenes or ()
+        ]  # fmt: skip
+        return {
+            "ok": self.ok,
+            "samples": len(self.manifest),
+            "counts": self.manifest.summary(),
+            "unusable": [
+                {"video": t.video, "row": t.row, "reason": t.reason} for t in self.troubles
+            ],
+            "leaking_groups": [{"group": k.group, **k.splits} for k in self.leaks],
+            "copies": [[self.manifest[i].video for i in copy] for copy in self.copies],
+            "same_scene_across_splits": scenes if self.scenes is not None else None,
+            "leaked_samples": len(self.leaked),
+        }
+
+    def _counts(self) -> Table:
+        summary = self.manifest.summary()
+        splits = list(next(iter(summary.values())))
+        header = ("label", *(split or "no split" for split in splits), "groups")
+        groups: dict[str, set[str]] = {}
+        for sample in self.manifest:
+            groups.setdefault(sample.label, set()).add(sample.group)
+        rows = [
+            (label or "(unlabelled)", *counts.values(), len(groups[label] - {""}) or None)
+            for label, counts in summary.items()
+        ]
+        return ("Samples", header, rows)
+
+    def _pair(self, pair: ScenePair) -> tuple[Any, ...]:
+        one, two = self.manifest[pair.one], self.manifest[pair.two]
+        return (f"{pair.difference:.1f}", one.video, one.split, two.video, two.split)
+
+
+def check(manifest: Manifest, *, workers: int | None = None, content: bool = True) -> HealthReport:
+    """Open every video, and look for leaks by group, by copy and by content.
+
+    Every video is probed and its first, middle and last frames are decoded.
+
+    Args:
+        manifest: what to check; videos may be missing.
+        workers: how many videos are opened at once; the machine's cores by default.
+        content: whether to look for clips of one scene in different splits.
+
+    Returns:
+        What is wrong and why; `HealthReport.ok` if nothing.
+
+    Raises:
+        UsageError: ``workers`` is not positive.
+    """
+    workers = _checked_workers(workers)
+    paths = list(dict.fromkeys(manifest.path(sample) for sample in manifest))
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="check") as pool,
+        progress("Checking", total=len(paths), unit="videos") as advance,
+    ):
+        opened: dict[Path, VideoInfo | VideoError] = {}
+        for path, result in zip(paths, pool.map(_open, paths)):
+            opened[path] = result
+            advance()
+    troubles = _troubles(manifest, opened)
+    bad_paths = {path for path, result in opened.items() if isinstance(result, VideoError)}
+    copies = _copies(manifest, bad_paths)
+    scenes, compared = None, 0
+    if content and manifest.has_splits:
+        good = [i for i, sample in enumerate(manifest) if manifest.path(sample) not in bad_paths]
+        part = manifest.replace(manifest[i] for i in good)
+        found = read_backgrounds(part, workers=workers)
+        pairs = [ScenePair(good[p.one], good[p.two], p.difference) for p in same_scene_pairs(found)]
+        scenes, compared = crossing(pairs, manifest), len(found.rows)
+    return HealthReport(manifest, troubles, check_leaks(manifest), copies, scenes, compared)
+
+
+def _open(path: Path) -> VideoInfo | VideoError:
+    try:
+        info = probe(path)
+        wanted = sorted({0, info.frames // 2, info.frames - 1})
+        read_frames(path, wanted, short_side=32, info=info)
+    except VideoError as error:
+        return error
+    return info
+
+
+def _troubles(manifest: Manifest, opened: dict[Path, VideoInfo | VideoError]) -> list[Trouble]:
+    found = []
+    for sample in manifest:
+        result = opened[manifest.path(sample)]
+        reason = ""
+        if isinstance(result, VideoError):
+            reason = result.reason
+        elif result.truncated:
+            reason = f"its end is missing: {result.frames} frames are left"
+        elif sample.start is not None and sample.start >= result.duration:
+            reason = f"start ({sample.start:g} s) is past its end ({result.duration:.2f} s)"
+        elif sample.end is not None and sample.end > result.duration + 1.0:
+            reason = f"end ({sample.end:g} s) is past its end ({result.duration:.2f} s)"
+        if reason:
+            found.append(Trouble(sample.video, sample.row, reason))
+    return found
+
+
+def _copies(manifest: Manifest, bad: set[Path]) -> list[list[int]]:
+    """Samples of different paths and the same bytes."""
+    first_of: dict[Path, int] = {}
+    for index, sample in enumerate(manifest):
+        path = manifest.path(sample)
+        if path not in bad:
+            first_of.setdefault(path, index)
+    by_digest: dict[str, list[int]] = {}
+    for path, digest in content_digests(first_of).items():
+        if isinstance(digest, str):
+            by_digest.setdefault(digest, []).append(first_of[path])
+    return [sorted(rows) for rows in by_digest.values() if len(rows) > 1]
+
+
+def _first(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    shown = list(rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        shown.append((f"and {len(rows) - _MOST_ROWS} more", *[""] * (len(rows[0]) - 1)))
+    return shown

@@ -1,0 +1,184 @@
+"""Which clips show the same scene, found from their pixels.
+
+A clip's fingerprint is its background: the median over time of a few small frames, in which what
+moves has vanished. Two clips are taken for one scene when their backgrounds agree in absolute
+colour (the mean absolute difference is small) and in pattern (they correlate), so that two dark or
+two empty pictures are not one scene for being dark or empty.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from frameflow.config import Sampling
+from frameflow.data.manifest import Manifest, Region
+from frameflow.errors import UsageError, VideoError
+from frameflow.progress import progress
+from frameflow.video.clip import ClipRequest, read_clips
+
+log = logging.getLogger(__name__)
+
+# Grey levels of 255. On 371 real clips of 90 scenes the first false pair comes at 24; a margin
+# is kept because a false pair joins two scenes for good.
+MAX_DIFFERENCE = 22.0
+MIN_CORRELATION = 0.5
+
+_WIDTH, _HEIGHT = 64, 32
+_FRAMES = 8
+_COARSE = 4
+_BLOCK = 512
+
+Span = tuple[Path, float | None, float | None, Region | None]
+
+
+@dataclass(frozen=True)
+class Backgrounds:
+    """The backgrounds of the readable samples of a manifest.
+
+    Attributes:
+        rows: (N,) index of each into the manifest.
+        pictures: (N, 32, 64, 3) float32, 0 to 255.
+        failed: what could not be read, by index into the manifest.
+    """
+
+    rows: np.ndarray
+    pictures: np.ndarray
+    failed: dict[int, VideoError]
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePair:
+    """Two samples that show one scene; ``one`` and ``two`` index the manifest."""
+
+    one: int
+    two: int
+    difference: float
+
+
+def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backgrounds:
+    """Read the background of every sample.
+
+    Args:
+        manifest: the samples; one that cannot be read is put aside.
+        workers: how many are read at once; the machine's cores by default.
+    """
+    workers = _checked_workers(workers)
+    spans = [(manifest.path(s), s.start, s.end, s.region) for s in manifest]
+    distinct = list(dict.fromkeys(spans))
+
+    def read(span: Span) -> np.ndarray | VideoError:
+        try:
+            return _background(*span)
+        except VideoError as error:
+            return error
+
+    found: dict[Span, np.ndarray | VideoError] = {}
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="background") as pool,
+        progress("Comparing scenes", total=len(distinct)) as advance,
+    ):
+        for span, result in zip(distinct, pool.map(read, distinct)):
+            found[span] = result
+            advance()
+    pictures: list[np.ndarray] = []
+    rows: list[int] = []
+    failed: dict[int, VideoError] = {}
+    for row, span in enumerate(spans):
+        result = found[span]
+        if isinstance(result, VideoError):
+            failed[row] = result
+        else:
+            rows.append(row)
+            pictures.append(result)
+    shape = (0, _HEIGHT, _WIDTH, 3)
+    stacked = np.stack(pictures) if pictures else np.empty(shape, np.float32)
+    return Backgrounds(np.array(rows, dtype=np.int64), stacked, failed)
+
+
+def _background(
+    path: Path, start: float | None, end: float | None, region: Region | None
+) -> np.ndarray:
+    request = ClipRequest(
+        sampling=Sampling(strategy="uniform", frames=_FRAMES),
+        size=(_WIDTH, _HEIGHT),
+        fit="squash",
+        interpolation="area",
+    )
+    (clip,) = read_clips(path, request, start=start, end=end, region=region)
+    return np.median(clip.frames[clip.mask], axis=0).astype(np.float32)
+
+
+def same_scene_pairs(
+    backgrounds: Backgrounds,
+    *,
+    max_difference: float = MAX_DIFFERENCE,
+    min_correlation: float = MIN_CORRELATION,
+) -> list[ScenePair]:
+    """All pairs of samples that show one scene, the most alike first.
+
+    Args:
+        backgrounds: of the samples.
+        max_difference: mean absolute difference of two backgrounds, in levels of 255.
+        min_correlation: of their pixels.
+
+    Raises:
+        UsageError: a limit is out of range.
+    """
+    if not 0 < max_difference <= 255:
+        raise UsageError(f"max_difference ({max_difference}) must be in (0, 255]")
+    if not -1 <= min_correlation <= 1:
+        raise UsageError(f"min_correlation ({min_correlation}) must be in [-1, 1]")
+    from scipy.spatial.distance import cdist
+
+    pictures = backgrounds.pictures
+    count = len(pictures)
+    if count < 2:
+        return []
+    fine = pictures.reshape(count, -1)
+    # The difference of block means is never more than the mean of the differences, so comparing
+    # the coarse pictures first drops no pair.
+    coarse = pictures.reshape(
+        count, _HEIGHT // _COARSE, _COARSE, _WIDTH // _COARSE, _COARSE, 3
+    ).mean((2, 4))
+    coarse = coarse.reshape(count, -1)
+    centred = fine - fine.mean(1, keepdims=True)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    pairs: list[ScenePair] = []
+    for start in range(0, count, _BLOCK):
+        near = cdist(coarse[start : start + _BLOCK], coarse[start:], "cityblock")
+        near /= coarse.shape[1]
+        for one, two in np.argwhere(near <= max_difference):
+            if two <= one:
+                continue
+            difference = float(np.abs(fine[start + one] - fine[start + two]).mean())
+            if difference > max_difference:
+                continue
+            same_pattern = float(centred[start + one] @ centred[start + two]) >= min_correlation
+            # A picture without pattern correlates with nothing: there only equality counts.
+            if same_pattern or difference < 1.0:
+                first, second = backgrounds.rows[start + one], backgrounds.rows[start + two]
+                pairs.append(ScenePair(int(first), int(second), difference))
+    return sorted(pairs, key=lambda pair: pair.difference)
+
+
+def crossing(pairs: Sequence[ScenePair], manifest: Manifest) -> list[ScenePair]:
+    """The pairs whose two samples stand in different splits."""
+    found = []
+    for pair in pairs:
+        one, two = manifest[pair.one].split, manifest[pair.two].split
+        if one and two and one != two:
+            found.append(pair)
+    return found
+
+
+def _checked_workers(workers: int | None) -> int:
+    if workers is None:
+        return os.cpu_count() or 1
+    if workers < 1:
+        raise UsageError(f"workers ({workers}) must be > 0")
+    return workers
