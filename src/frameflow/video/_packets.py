@@ -124,7 +124,11 @@ def scan(container: "InputContainer", stream: "VideoStream") -> Packets:
         shown=table[:, 1],
         time_base=float(stream.time_base or 0),
         last_duration=last_duration,
-        countable=stream.codec_context.name in _ONE_FRAME_A_PACKET,
+        countable=bool(
+            stream.codec_context.name in _ONE_FRAME_A_PACKET
+            and len(table)
+            and table[0, 0]  # what comes before the first keyframe does not decode
+        ),
         placed=placed,
         kept=kept,
     )

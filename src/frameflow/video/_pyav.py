@@ -193,7 +193,7 @@ def _every_frame(path: Path, packets: Packets, threads: int) -> "Iterator[tuple[
         place = {stamp: i for i, stamp in enumerate(packets.stamps[packets.order].tolist())}
     with open_video(path) as (container, stream):
         _set_threads(stream, threads)
-        following, missing, last = 0, 0, None
+        following, last = 0, None
         for frame in _in_full(container, stream):
             index = following
             if packets.placed:
@@ -201,7 +201,7 @@ def _every_frame(path: Path, packets: Packets, threads: int) -> "Iterator[tuple[
                 if index < following:
                     continue
             for lost in range(following, index):
-                missing += 1
+                log.debug("%s: frame %d does not decode; another stands in", path, lost)
                 yield lost, last or frame
             yield index, frame
             following, last = index + 1, frame
@@ -209,10 +209,8 @@ def _every_frame(path: Path, packets: Packets, threads: int) -> "Iterator[tuple[
             raise nothing_decodable(path)
         if packets.countable:
             for lost in range(following, packets.frames):
-                missing += 1
+                log.debug("%s: frame %d does not decode; another stands in", path, lost)
                 yield lost, last
-        if missing:
-            log.debug("%s: %d frames do not decode; others stand in", path, missing)
 
 
 def _first_frame(path: Path, stream: "VideoStream", packets: Packets) -> "VideoFrame":

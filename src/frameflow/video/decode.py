@@ -151,10 +151,10 @@ def iter_frames(
 def stream_frames(
     path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int = 1
 ) -> Iterator[tuple[int, Pixels]]:
-    """(index, frame) of the wanted frames, unique and sorted, or of all where None.
+    """(index, frame) of the wanted frames (unique and sorted), or of all where None.
 
-    The least that decoding costs: a frame may be a view of FFmpeg's buffer (copy what is kept),
-    and one that cannot be decoded is left out. In a damaged file the order may break.
+    The least that decoding costs: a frame may be a view of FFmpeg's buffer, so copy what is kept.
+    Each wanted frame comes once, in ascending order; of a damaged file the order may break.
 
     Raises:
         UsageError: an index is not in the video (where that is known beforehand).
