@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -191,9 +192,17 @@ def _from_hub(name: str, size: int | None) -> Weights:
 
     config = timm.get_pretrained_cfg(name)
     path, source = _hub.fetch(name, config, instead=_cures(name))
-    model = create_model(
-        name, size=size, pretrained=True, pretrained_cfg_overlay={"state_dict": _read(path)}
-    )
+    state = _read(path)
+    try:
+        model = create_model(
+            name, size=size, pretrained=True, pretrained_cfg_overlay={"state_dict": state}
+        )
+    except (RuntimeError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"The downloaded weights {path} do not fit {name}: {said}. "
+            f"Delete the file and try again."
+        ) from None
     return _described(model.state_dict(), source)
 
 
@@ -237,7 +246,9 @@ def _read(path: Path) -> State:
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of old pickle protocols, which the error says better
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"The weights {path} cannot be read: {error.strerror or error}.") from None
     except Exception as error:

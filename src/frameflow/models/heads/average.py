@@ -29,11 +29,14 @@ class AverageHead(Head):
         layers: list[nn.Module] = []
         if hidden:
             layers += [nn.Linear(self.dim, hidden), nn.ReLU()]
-        self.hidden = nn.Sequential(*layers, nn.Dropout(dropout))
+        self.hidden = nn.Sequential(*layers)
+        # One choice of dropped features for all frames of a clip (Gal and Ghahramani, 2016).
+        self.dropout = nn.Dropout1d(dropout)
         self.classifier = zeroed(nn.Linear(hidden or self.dim, self.classes))
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        scores = self.classifier(self.hidden(features)).log_softmax(dim=-1)
+        hidden = self.dropout(self.hidden(features).transpose(1, 2)).transpose(1, 2)
+        scores = self.classifier(hidden).log_softmax(dim=-1)
         lowest = torch.finfo(scores.dtype).min / 2
         scores = scores.masked_fill(~mask.unsqueeze(-1), lowest)
         return scores.logsumexp(dim=1) - mask.sum(dim=1, keepdim=True).log()

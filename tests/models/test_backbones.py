@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from frameflow.config import Stream
+from frameflow.errors import UsageError
+from frameflow.models.backbones import (
+    Preprocess,
+    build_backbone,
+    difference,
+    normalise,
+    stream_frames,
+)
+
+FAMILIES = ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_give_one_vector_per_frame(name: str) -> None:
+    backbone = build_backbone(name, weights="none", size=64)
+    frames = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        features = backbone(frames)
+    assert features.shape == (2, backbone.dim)
+    assert features.isfinite().all()
+    assert backbone.preprocess.size == 64
+
+
+def test_preprocessing_is_the_backbones_own() -> None:
+    half = (0.5, 0.5, 0.5)
+    assert build_backbone("lite2").preprocess == Preprocess(260, half, half, "bicubic")
+    resnet = build_backbone("resnet10t", weights="none").preprocess
+    assert resnet.size == 176
+    assert resnet.mean == (0.485, 0.456, 0.406)
+
+
+def test_a_frozen_backbone_stays_as_it_is_in_training() -> None:
+    backbone = build_backbone("resnet10t", weights="none", size=32).train()
+    before = backbone.model.state_dict()["bn1.running_mean"].clone()
+    backbone(torch.rand(2, 3, 32, 32))
+    assert torch.equal(backbone.model.state_dict()["bn1.running_mean"], before)
+    assert not any(p.requires_grad for p in backbone.parameters())
+    backbone.freeze(False).train()
+    backbone(torch.rand(2, 3, 32, 32)).sum().backward()
+    assert not torch.equal(backbone.model.state_dict()["bn1.running_mean"], before)
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_sizes_must_be_positive(size: int) -> None:
+    with pytest.raises(UsageError, match=rf"\({size}\) must be > 0"):
+        build_backbone("resnet10t", weights="none", size=size)
+
+
+def test_a_size_the_model_cannot_take() -> None:
+    with pytest.raises(UsageError, match=r"swin_tiny.*cannot take frames of 3 px"):
+        build_backbone("swin_tiny_patch4_window7_224", weights="none", size=3)
+
+
+def test_normalise_follows_its_formula() -> None:
+    preprocess = Preprocess(4, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 6, 3), dtype=np.uint8)
+    got = normalise(frames, preprocess)
+    expected = (frames / 255 - np.array(preprocess.mean)) / np.array(preprocess.std)
+    assert got.shape == (2, 5, 3, 4, 6)
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(got.numpy(), np.moveaxis(expected, -1, -3), atol=1e-5)
+    one = normalise(torch.from_numpy(frames[0]), preprocess)
+    assert torch.equal(one, got[0])
+    assert one.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("frames", [np.zeros((4, 4, 3), np.float32), np.zeros((3, 4, 4), np.uint8)])
+def test_normalise_refuses_other_arrays(frames: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="must be uint8 of shape"):
+        normalise(frames, Preprocess(4, (0, 0, 0), (1, 1, 1)))
+
+
+pixels = arrays(np.uint8, (2, 3, 4, 3))
+
+
+@given(frames=pixels, later=pixels, gain=st.sampled_from([0.5, 1.0, 1.5, 2.0, 4.0, 0.37]))
+def test_difference_is_rounded_clipped_and_symmetric(
+    frames: np.ndarray, later: np.ndarray, gain: float
+) -> None:
+    got = difference(frames, later, gain)
+    change = np.rint((later.astype(np.float64) - frames) * gain)
+    np.testing.assert_array_equal(got, np.clip(128 + change, 0, 255).astype(np.uint8))
+    back = difference(later, frames, gain).astype(int)
+    inside = np.abs(change) <= 127
+    np.testing.assert_array_equal((got.astype(int) + back)[inside], 256)
+
+
+def test_still_frames_are_mid_grey() -> None:
+    frames = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert (difference(frames, frames, 3.0) == 128).all()
+
+
+def test_difference_refuses_other_shapes() -> None:
+    with pytest.raises(UsageError, match="of one shape"):
+        difference(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 3), np.uint8))
+
+
+def test_streams_look_at_frames_or_at_their_change() -> None:
+    frames = np.full((1, 2, 2, 3), 10, np.uint8)
+    later = np.full((1, 2, 2, 3), 20, np.uint8)
+    assert stream_frames(Stream(), frames, later) is frames
+    assert (stream_frames(Stream(kind="difference", gain=2), frames, later) == 148).all()
+    with pytest.raises(UsageError, match="needs the frames 3 later"):
+        stream_frames(Stream(kind="difference", gap=3), frames, None)
