@@ -59,7 +59,7 @@ def test_counts_samples_groups_and_classes_of_each_split(scored: Callable[..., A
         ({"groups": 0}, "none given"),
         (
             {"bad_videos": [{"video": "a_b.mp4", "row": 2, "reason": "empty"}]},
-            r"1 video is unreadable and in no score: a\_b.mp4 (empty)",
+            r"1 video is unreadable and in no score: a_b.mp4 (empty)",
         ),
         ({"labels": ["a", "b"], "samples": 1}, "Not tested at all, for want of samples: `"),
         ({"run": "my run"}, 'frameflow predict "my run" clip.mp4'),

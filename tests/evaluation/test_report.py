@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from frameflow.data.manifest import Region
+from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import render, write_report
 from frameflow.video.write import write_video
 
@@ -197,3 +200,23 @@ def test_ucf101_size_is_small_and_readable(scored: Callable[..., Any], tmp_path:
     assert found.text.count("Action100") >= 3  # both sides of the matrix and the table
     fonts = [int(str(a["font-size"])) for tag, a in found.tags if tag == "svg"]
     assert min(fonts) >= 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"start": 0.1, "end": 0.3}, {"frame": "5"}, {"region": Region(0.5, 0.25, 0.25, 0.5)}],
+)
+def test_parts_of_a_video_have_pictures(
+    scored: Callable[..., Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (12, 64, 96, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", frames)
+    one = scored(videos=["a.mp4"])
+    samples = [replace(sample, **options) for sample in one.predictions.samples]
+    one.predictions = Predictions(samples, one.predictions.labels, one.predictions.probabilities)
+    found = page(one)
+    assert "no longer where it was" not in found.text
+    if "frame" in options:
+        assert "a.mp4, frame 5, group" in found.text
+    if "start" in options:
+        assert "a.mp4, 0.1 s to 0.3 s, group" in found.text

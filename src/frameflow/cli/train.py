@@ -72,16 +72,19 @@ def evaluate(
     manifest: Annotated[
         Path | None, typer.Argument(help="Other clips to score; default: the run's own.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
     views: Annotated[int | None, typer.Option(help="Clips averaged per sample.")] = None,
     engine: EngineName = "auto",
+    allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a trained run and write its report."""
     from frameflow.inference.evaluate import describe
     from frameflow.inference.evaluate import evaluate as run_evaluate
 
-    metrics = run_evaluate(run, manifest, split=split, views=views, engine=engine)
+    metrics = run_evaluate(
+        run, manifest, split=split, views=views, allow_leak=allow_leak, engine=engine
+    )
     if as_json:
         print_json(metrics)
     else:

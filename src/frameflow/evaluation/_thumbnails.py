@@ -44,7 +44,9 @@ def _read(manifest: Manifest, sample: Sample, frames: int) -> np.ndarray:
     scale = _SIDE / max(width, height)
     size = (max(2, round(width * scale)), max(2, round(height * scale)))
     # Squashing into a size of the same shape distorts nothing and pads nothing.
-    request = ClipRequest(Sampling(strategy="uniform", frames=frames), size=size, fit="squash")
+    # The stride is for frame-labelled samples, whose clip ends at the frame.
+    sampling = Sampling(strategy="uniform", frames=frames, stride=4)
+    request = ClipRequest(sampling, size=size, fit="squash")
     (clip,) = read_clips(
         path, request, start=sample.start, end=sample.end, frame=sample.frame, region=region
     )

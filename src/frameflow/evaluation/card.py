@@ -1,5 +1,6 @@
 """``README.md`` of a run: the model card, from facts only."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """Text that Markdown and the HTML inside it leave alone."""
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    # An underscore inside a word, as in a file name, is no emphasis.
+    return " ".join(re.sub(r"[\\`*\[\]<>|#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text).split())
 
 
 def _code(label: str) -> str:
