@@ -37,6 +37,7 @@ KINDS: dict[str, str] = {
     "h264_interlaced.mp4": f"{MOVING} {X264} -bf 2 -x264-params tff=1",
     "h264_sliced.mp4": f"{MOVING} {X264} -bf 2 -x264-params slices=4",
     "h264_fragmented.mp4": f"{MOVING} {X264} -bf 2 -movflags frag_keyframe+empty_moov",
+    "faststart.mp4": f"{LONGER} {X264} -bf 2 -movflags +faststart",
     "vp9.webm": f"{MOVING} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12 -threads 1",
     "vp8.webm": f"{MOVING} -c:v libvpx -deadline realtime -auto-alt-ref 1 -lag-in-frames 12",
     "hevc.mp4": f"{LONGER} {X265}",
@@ -111,6 +112,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def any_video(request: pytest.FixtureRequest, video: Callable[[str], Path]) -> Path:
     """The path of a video, for each kind."""
     return video(request.param)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_command() -> Callable[..., bytes]:
+    """Runs ffmpeg with the given arguments; its output, where that is a pipe."""
+    return run_ffmpeg
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameflow.errors import UsageError, VideoError, listing
-from frameflow.video._truncation import declared_bytes
+from frameflow.video._truncation import truncation
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,17 +41,6 @@ def check_file(path: Path) -> None:
                 raise VideoError(path, "is empty (0 bytes)")
     except OSError as error:
         raise VideoError(path, os_reason(error)) from None
-
-
-def truncation(path: Path) -> str | None:
-    """``"is truncated: ..."`` where the file's own sizes say that its end is missing."""
-    try:
-        declared, there = declared_bytes(path), path.stat().st_size
-    except OSError:
-        return None
-    if declared is None or declared <= there:
-        return None
-    return f"is truncated: {there} of {declared} bytes are there"
 
 
 def nothing_decodable(path: Path) -> VideoError:

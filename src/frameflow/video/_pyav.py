@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from frameflow.video._open import check_range, nothing_decodable, open_video, truncation
+from frameflow.video._open import check_range, nothing_decodable, open_video
 from frameflow.video._packets import Packets, read_packets, scan
 from frameflow.video._scale import Pixels, Scaler, orientation
+from frameflow.video._truncation import truncation
 from frameflow.video.probe import VideoInfo
 
 if TYPE_CHECKING:

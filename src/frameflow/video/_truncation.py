@@ -1,10 +1,24 @@
-"""How many bytes a video file says it has, from the sizes in its own container."""
+"""Whether the end of a video file is missing, from the sizes in its own container."""
 
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 _MP4_FIRST = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
+
+
+def truncation(path: Path) -> str | None:
+    """``"is truncated: ..."`` where the file's own sizes say that its end is missing."""
+    try:
+        declared, there = declared_bytes(path), path.stat().st_size
+        if declared is not None and declared > there:
+            return f"is truncated: {there} of {declared} bytes are there"
+        with open(path, "rb") as file:
+            if file.read(8)[4:] in _MP4_FIRST and not _mp4(file)[1]:
+                return "is truncated: its index, which is written last, is missing"
+    except OSError:
+        pass
+    return None
 
 
 def declared_bytes(path: Path) -> int | None:
@@ -16,29 +30,31 @@ def declared_bytes(path: Path) -> int | None:
     with open(path, "rb") as file:
         head = file.read(16)
         if head[4:8] in _MP4_FIRST:
-            return _mp4(file)
+            return _mp4(file)[0]
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-            return 8 + int.from_bytes(head[4:8], "little") or None
+            size = int.from_bytes(head[4:8], "little")
+            return 8 + size if size else None  # zero until the writer has finished
         if head[:4] == b"\x1a\x45\xdf\xa3":
             return _matroska(file)
     return None
 
 
-def _mp4(file: BinaryIO) -> int | None:
-    """The end of the last top-level box: boxes are size, name, content."""
+def _mp4(file: BinaryIO) -> tuple[int | None, bool]:
+    """The end of the last top-level box (size, name, content), and whether one is an index."""
     end = file.seek(0, 2)
-    at = 0
+    at, indexed = 0, False
     while at + 8 <= end:
         file.seek(at)
         size, name = struct.unpack(">I4s", file.read(8))
         if size == 1 and at + 16 <= end:
             size = struct.unpack(">Q", file.read(8))[0]
+        indexed |= name in (b"moov", b"moof")
         if size == 0:  # reaches to the end of the file, wherever that is
-            return None
-        if size < 8 or not name.isascii():
-            return at or None
+            return None, indexed
+        if size < 8 or not name.isascii():  # no box: something was put behind the last one
+            return at or None, indexed
         at += size
-    return at
+    return at, indexed
 
 
 def _matroska(file: BinaryIO) -> int | None:
