@@ -4,7 +4,7 @@ import csv
 import logging
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,7 @@ def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, An
         found.append(
             {
                 "sample": sample,
+                "name": "/".join(PurePath(sample.video).parts[-2:]),
                 "predicted": label,
                 "probability": share,
                 "true_probability": own,

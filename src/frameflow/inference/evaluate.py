@@ -203,7 +203,7 @@ def _facts(
         "views": len(features.views),
         "seed": recipe.train.seed,
         "recipe": recipe.name,
-        "run": run.name,
+        "run": run.resolve().name,
         "weights": streams,
         "engine": engine,
         "precision": features.precision,

@@ -29,7 +29,7 @@ Source = str | os.PathLike[str]
 _AHEAD = 2  # videos decoded while another is computed: hides decoding, holds few frames
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Prediction:
     """What a recognizer says of one video.
 
@@ -228,9 +228,7 @@ def run_folder(run: Source) -> Path:
             cure = f"Its training did not end: frameflow train --resume {path}"
         else:
             cure = "`frameflow train` writes runs."
-        raise UsageError(
-            f"{path} is no finished run: it has no {' and no '.join(missing)}. {cure}"
-        )
+        raise UsageError(f"{path} is no finished run: it has no {' and no '.join(missing)}. {cure}")
     return path
 
 
