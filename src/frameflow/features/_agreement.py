@@ -92,7 +92,7 @@ def compare(found: np.ndarray, reference: np.ndarray) -> tuple[float, str]:
     return cosine, ""
 
 
-def test_frames(size: int) -> np.ndarray:
+def example_frames(size: int) -> np.ndarray:
     """``(8, size, size, 3)`` uint8: noise, gradients, flat colours with shapes, waves."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
@@ -124,7 +124,7 @@ def _checks(backbone: "Backbone", kinds: tuple[str, ...]) -> list[Check]:
 
 
 def _measure(backbone: "Backbone", kinds: list[str]) -> dict[str, Check]:
-    frames = test_frames(backbone.preprocess.size)
+    frames = example_frames(backbone.preprocess.size)
     torch_engine = engines.TorchEngine(backbone, device="cpu")
     torch_engine(frames[:1])  # the first run is slower
     begun = time.perf_counter()

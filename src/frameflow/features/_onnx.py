@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frameflow.features._files import write_whole
@@ -22,7 +23,7 @@ OPSET = 17
 
 def onnx_bytes(backbone: "Backbone", *, chunk: int) -> bytes:
     """The graph for ``(chunk, size, size, 3)`` uint8 frames, exported once and then remembered."""
-    path = home() / "engines" / f"{backbone.name}-{_digest(backbone, chunk)}.onnx"
+    path = graph_path(backbone, chunk=chunk)
     with contextlib.suppress(OSError):
         return path.read_bytes()
     graph = _export(backbone, chunk)
@@ -31,12 +32,19 @@ def onnx_bytes(backbone: "Backbone", *, chunk: int) -> bytes:
     return graph
 
 
+def graph_path(backbone: "Backbone", *, chunk: int) -> Path:
+    """Where the graph is remembered."""
+    made = {"chunk": chunk, "opset": OPSET} | versions("torch", "timm", "onnx")
+    return home() / "engines" / f"{backbone.name}-{short_digest(identity(backbone) | made)}.onnx"
+
+
 def identity(backbone: "Backbone") -> dict[str, object]:
     """What two backbones that compute the same have in common."""
     preprocess = backbone.preprocess
     return {
         "backbone": backbone.name,
         "weights": weights_digest(backbone),
+        "grid": backbone.grid,
         "size": preprocess.size,
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
@@ -63,11 +71,6 @@ def short_digest(values: object) -> str:
     """16 hexadecimal digits over JSON-able values."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _digest(backbone: "Backbone", chunk: int) -> str:
-    made = {"chunk": chunk, "opset": OPSET} | versions("torch", "timm", "onnx")
-    return short_digest(identity(backbone) | made)
 
 
 def _export(backbone: "Backbone", chunk: int) -> bytes:

@@ -113,6 +113,7 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         mean=backbone.preprocess.mean,
         std=backbone.preprocess.std,
         interpolation=request.interpolation,
+        layer="pooled" if backbone.grid == 1 else f"grid{backbone.grid}",
         fit=choice.fit,
         crops=request.crops,
         kind=choice.kind,

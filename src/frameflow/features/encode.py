@@ -242,24 +242,6 @@ def _images(stream: Stream, clip: Clip, times: np.ndarray, flip: bool) -> np.nda
     return images[:, :, ::-1] if flip else images
 
 
-def build_backbones(streams: Sequence[Stream]) -> "list[Backbone]":
-    """A backbone for each stream; those that ask for the same one share it.
-
-    Raises:
-        UsageError: unknown backbone, or its weights cannot be had.
-    """
-    from frameflow.models.backbones import build_backbone
-
-    made: dict[tuple[str, str, int | None], Backbone] = {}
-    found = []
-    for stream in streams:
-        key = (stream.backbone, stream.weights, stream.size)
-        if key not in made:
-            made[key] = build_backbone(stream.backbone, weights=stream.weights, size=stream.size)
-        found.append(made[key])
-    return found
-
-
 def interpolation_of(backbone: "Backbone") -> Interpolation:
     """How frames are resized for a backbone: as in its own training, where we can."""
     named = backbone.preprocess.interpolation

@@ -9,6 +9,7 @@ The precision is float32 on every CPU, also where OpenVINO would choose bfloat16
 of one machine fit a head trained on another.
 """
 
+import contextlib
 import copy
 import os
 import threading
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from frameflow.errors import FrameFlowError, UsageError, near_names
-from frameflow.features._onnx import onnx_bytes
+from frameflow.features._onnx import graph_path, onnx_bytes
 
 if TYPE_CHECKING:
     from frameflow.models.backbones import Backbone
@@ -102,7 +103,18 @@ def build(backbone: "Backbone", kind: str) -> Engine:
     """
     if kind == "torch":
         return TorchEngine(backbone)
-    return OpenVinoEngine(backbone) if kind == "openvino" else OnnxRuntimeEngine(backbone)
+    make = OpenVinoEngine if kind == "openvino" else OnnxRuntimeEngine
+    try:
+        return make(backbone)
+    except ModuleNotFoundError:
+        raise
+    except Exception:
+        graph = graph_path(backbone, chunk=_CHUNK)
+        if not graph.exists():
+            raise
+        with contextlib.suppress(OSError):
+            graph.unlink()  # it may have been damaged: export it again, once
+        return make(backbone)
 
 
 class _Chunked:

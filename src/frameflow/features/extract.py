@@ -21,7 +21,7 @@ from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import FrameFlowError, UsageError, VideoError, listing
 from frameflow.features._writer import Target, Writer, targets_of
 from frameflow.features.digests import content_digests, sample_key
-from frameflow.features.encode import ClipEncoder, build_backbones, encode_stream
+from frameflow.features.encode import ClipEncoder, encode_stream
 from frameflow.features.engines import EngineKind
 from frameflow.features.home import home
 from frameflow.features.stored import BadVideo, Features
@@ -112,8 +112,7 @@ def make_encoder(
         UsageError: ``views`` is not positive, or the engine is unknown or not installed.
         FrameFlowError: the engine asked for cannot run a backbone.
     """
-    backbones: Sequence[Backbone] = list(recognizer.streams)  # type: ignore[arg-type]
-    encoder = _encoder(recognizer.recipe, "test", engine, backbones, views)
+    encoder = _encoder(recognizer.recipe, "test", engine, recognizer.backbones(), views)
     log.debug("Encoding with %s.", encoder.engine)  # made now: a mistake shows at once
     return encoder
 
@@ -129,9 +128,13 @@ def _encoder(
         views = recipe.views.train if purpose == "train" else recipe.views.test
     if views < 1:
         raise UsageError(f"views ({views}) must be > 0.")
+    if backbones is None:
+        from frameflow.models.recognizer import build_streams
+
+        backbones = build_streams(recipe)
     return ClipEncoder(
         recipe.streams,
-        build_backbones(recipe.streams) if backbones is None else backbones,
+        backbones,
         recipe.sampling,
         views=views,
         random=purpose == "train" and views > 1 and recipe.sampling.strategy in _RANDOM,
