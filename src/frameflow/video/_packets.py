@@ -157,7 +157,8 @@ def read_packets(
 ) -> "Iterator[tuple[bool, Packet[VideoStream]]]":
     """The packets of the spans, each with whether it begins a span after a gap.
 
-    The container must have been scanned; where its packets were kept nothing is read again.
+    The container must have been scanned; where its packets were kept nothing is read again. May
+    end early where the file does not let itself be seeked.
     """
     if packets.kept is not None:
         for first, last in spans:
@@ -171,13 +172,14 @@ def read_packets(
         if not 0 <= first - at <= READ_ON:
             container.seek(int(packets.stamps[first]), stream=stream)
             source = container.demux(stream)
+        begun = False
         for packet in source:
-            if not packet.size or packet.pts is None:
+            at = position.get(packet.pts, -1) if packet.size and packet.pts is not None else -1
+            if at < first:
                 continue
-            at = position.get(packet.pts, -1)
-            if at > last:
-                break
-            if at >= first:
-                yield at == first, packet
-            if at == last:
+            begins, begun = not begun, True
+            if begins and at > first:
+                return  # a seek that misses the keyframe: what is missing will be noticed
+            yield begins, packet
+            if at >= last:
                 break

@@ -1,7 +1,10 @@
 """Frames of video files, decoded by PyAV (FFmpeg)."""
 
 import logging
-from collections.abc import Iterator
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,9 @@ log = logging.getLogger(__name__)
 # then leaves it out when asked to. (HEVC says it for one temporal layer only.)
 _SKIPS_UNREFERENCED = frozenset({"h264", "mpeg4"})
 
+WORTH_THREADS = 8_000_000  # pixels of all frames: 100 of 320 x 240
+MOST_THREADS = 4
+
 FALLBACK_RATE = 25.0  # frames a second, where a file says nothing of it
 
 
@@ -34,7 +40,7 @@ class _Incomplete(Exception):
 
 
 def stream_file(
-    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int
+    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int | None
 ) -> Iterator[tuple[int, Pixels]]:
     """(index, frame) in ascending order of the wanted frames, of all where None.
 
@@ -45,28 +51,30 @@ def stream_file(
         VideoError: nothing can be decoded.
     """
     with open_video(path) as (container, stream):
-        _set_threads(stream, threads)
         packets = scan(container, stream)
         if not packets.frames:
             raise nothing_decodable(path)
+        threads = threads or _fitting_threads(stream, packets)
+        _set_threads(stream, threads)
         if wanted is not None and packets.countable:
             check_range(path, wanted, packets.frames)
-        rest = None if wanted is None else set(wanted.tolist())
-        if rest is not None and packets.placed:
+        if wanted is not None and packets.placed:
+            done = set()
             try:
-                for index, frame in _wanted_frames(container, stream, packets, sorted(rest)):
-                    rest.discard(index)
+                for index, frame in _wanted_frames(container, stream, packets, wanted.tolist()):
+                    done.add(index)
                     yield index, scaler(frame)
                 return
             except _Incomplete:
                 log.debug("%s: damaged, or an unusual order of frames: decoded in full", path)
-    for index, frame in _every_frame(path, packets, threads):
-        if rest is None or index in rest:
-            yield index, scaler(frame)
-        if rest is not None:
-            rest.discard(index)
-            if not rest:
-                return
+                wanted = np.array([index for index in wanted.tolist() if index not in done])
+        elif packets.kept is not None:
+            yield from _picked(path, _in_full(stream, packets.kept), packets, wanted, scaler)
+            return
+    with open_video(path) as (container, stream):
+        _set_threads(stream, threads)
+        frames = _in_full(stream, container.demux(stream))
+        yield from _picked(path, frames, packets, wanted, scaler)
 
 
 def file_times(path: Path) -> NDArray[np.float64]:
@@ -123,6 +131,19 @@ def probe_file(path: Path, *, count: bool | None = None) -> VideoInfo:
         )
 
 
+def _fitting_threads(stream: "VideoStream", packets: Packets) -> int:
+    """How many threads read one video soonest, without crowding those that read others.
+
+    A short small clip costs up to half as much again with two, and is no sooner read. And only
+    the main thread of the main process takes more than one: workers are many already.
+    """
+    pixels = stream.width * stream.height * packets.frames
+    alone = threading.current_thread() is threading.main_thread()
+    if pixels < WORTH_THREADS or not alone or multiprocessing.parent_process() is not None:
+        return 1
+    return min(os.cpu_count() or 1, MOST_THREADS)
+
+
 def _set_threads(stream: "VideoStream", threads: int) -> None:
     stream.thread_count = threads
     stream.thread_type = "AUTO" if threads > 1 else "NONE"
@@ -139,16 +160,18 @@ def _decoded(stream: "VideoStream", packet: "Packet[VideoStream] | None") -> "li
         return []
 
 
-def _in_full(container: "InputContainer", stream: "VideoStream") -> "Iterator[VideoFrame]":
-    """Every frame that decodes, of a container that was just opened."""
+def _in_full(
+    stream: "VideoStream", packets: "Iterable[Packet[VideoStream]]"
+) -> "Iterator[VideoFrame]":
+    """Every frame that decodes, of all packets of a stream."""
     import av
 
     try:
-        for packet in container.demux(stream):
+        for packet in packets:
             if packet.size:
                 yield from _decoded(stream, packet)
     except av.FFmpegError as error:
-        log.debug("%s: reading stopped: %s", container.name, error)
+        log.debug("%s: reading stopped: %s", stream.container.name, error)
     yield from _decoded(stream, None)
 
 
@@ -187,50 +210,72 @@ def _wanted_frames(
         raise _Incomplete
 
 
-def _every_frame(path: Path, packets: Packets, threads: int) -> "Iterator[tuple[int, VideoFrame]]":
+def _picked(
+    path: Path,
+    frames: "Iterator[VideoFrame]",
+    packets: Packets,
+    wanted: NDArray[np.int64] | None,
+    scaler: Scaler,
+) -> Iterator[tuple[int, Pixels]]:
+    """(index, pixels) of the wanted ones among all frames of a video, of all where None."""
+    left = None if wanted is None else set(wanted.tolist())
+    for index, frame in _numbered(path, frames, packets):
+        if left is None:
+            yield index, scaler(frame)
+        elif index in left:
+            left.remove(index)
+            yield index, scaler(frame)
+            if not left:
+                return
+
+
+def _numbered(
+    path: Path, frames: "Iterator[VideoFrame]", packets: Packets
+) -> "Iterator[tuple[int, VideoFrame]]":
     """(index, frame) of all frames; where one is missing, the one before it stands in."""
     place = {}
     if packets.placed:
         place = {stamp: i for i, stamp in enumerate(packets.stamps[packets.order].tolist())}
-    with open_video(path) as (container, stream):
-        _set_threads(stream, threads)
-        following, last = 0, None
-        for frame in _in_full(container, stream):
-            index = following
-            if packets.placed:
-                index = -1 if frame.pts is None else place.get(frame.pts, -1)
-                if index < following:
-                    continue
-            for lost in range(following, index):
-                log.debug("%s: frame %d does not decode; another stands in", path, lost)
-                yield lost, last or frame
-            yield index, frame
-            following, last = index + 1, frame
-        if last is None:
-            raise nothing_decodable(path)
-        if packets.countable:
-            for lost in range(following, packets.frames):
-                log.debug("%s: frame %d does not decode; another stands in", path, lost)
-                yield lost, last
+    following, last = 0, None
+    for frame in frames:
+        index = following
+        if packets.placed:
+            index = -1 if frame.pts is None else place.get(frame.pts, -1)
+            if index < following:
+                continue
+        for lost in range(following, index):
+            log.debug("%s: frame %d does not decode; another stands in", path, lost)
+            yield lost, last or frame
+        yield index, frame
+        following, last = index + 1, frame
+    if last is None:
+        raise nothing_decodable(path)
+    if packets.countable:
+        for lost in range(following, packets.frames):
+            log.debug("%s: frame %d does not decode; another stands in", path, lost)
+            yield lost, last
 
 
 def _first_frame(path: Path, stream: "VideoStream", packets: Packets) -> "VideoFrame":
     """The first frame that decodes, of a file that was scanned."""
-    if packets.kept is not None:
-        for packet in (*packets.kept, None):
-            for frame in _decoded(stream, packet):
-                return frame
-        raise nothing_decodable(path)
-    with open_video(path) as (again, stream_again):
-        for frame in _in_full(again, stream_again):
+    if packets.kept:
+        # The decoder is told that nothing follows, so it need not wait for what may come earlier.
+        for frame in (*_decoded(stream, packets.kept[0]), *_decoded(stream, None)):
             return frame
+        stream.codec_context.flush_buffers()
+        for frame in _in_full(stream, packets.kept):
+            return frame
+    elif packets.frames:
+        with open_video(path) as (container, again):
+            for frame in _in_full(again, container.demux(again)):
+                return frame
     raise nothing_decodable(path)
 
 
 def _decoded_times(path: Path) -> NDArray[np.float64]:
     """(frames,) seconds of each frame that decodes; from the rate where they tell no order."""
     with open_video(path) as (container, stream):
-        stamps = [frame.pts for frame in _in_full(container, stream)]
+        stamps = [frame.pts for frame in _in_full(stream, container.demux(stream))]
         if not stamps:
             raise nothing_decodable(path)
         known = np.array([stamp for stamp in stamps if stamp is not None], dtype=np.float64)

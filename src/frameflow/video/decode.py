@@ -31,7 +31,7 @@ def read_frames(
     size: tuple[int, int] | None = None,
     short_side: int | None = None,
     interpolation: Interpolation = "bilinear",
-    threads: int = 1,
+    threads: int | None = None,
     info: VideoInfo | None = None,
 ) -> Pixels:
     """Read frames by their index in one pass over the file.
@@ -42,7 +42,8 @@ def read_frames(
         size: (width, height) to resize to.
         short_side: resize so that the shorter side has this many pixels, the ratio kept.
         interpolation: how to resize.
-        threads: of the decoder. One costs the least in all; more read a large video sooner.
+        threads: of the decoder. None takes one, or a few for larger videos where the main thread
+            asks; one costs the least where many videos are read at once.
         info: what `probe` said of the file, if it was asked; saves nothing being counted twice.
 
     Returns:
@@ -90,7 +91,7 @@ def read_frames_at(
     size: tuple[int, int] | None = None,
     short_side: int | None = None,
     interpolation: Interpolation = "bilinear",
-    threads: int = 1,
+    threads: int | None = None,
     info: VideoInfo | None = None,
 ) -> Pixels:
     """Read the frames that are shown at given times, counted from the first frame.
@@ -129,7 +130,7 @@ def iter_frames(
     size: tuple[int, int] | None = None,
     short_side: int | None = None,
     interpolation: Interpolation = "bilinear",
-    threads: int = 1,
+    threads: int | None = None,
 ) -> Iterator[tuple[int, float, Pixels]]:
     """All frames of a video one after the other; memory does not grow with its length.
 
@@ -149,7 +150,7 @@ def iter_frames(
 
 
 def stream_frames(
-    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int = 1
+    path: Path, wanted: NDArray[np.int64] | None, scaler: Scaler, threads: int | None = None
 ) -> Iterator[tuple[int, Pixels]]:
     """(index, frame) of the wanted frames (unique and sorted), or of all where None.
 
@@ -160,7 +161,7 @@ def stream_frames(
         UsageError: an index is not in the video (where that is known beforehand).
         VideoError: the video cannot be read.
     """
-    if threads < 1:
+    if threads is not None and threads < 1:
         raise UsageError(f"threads ({threads}) must be at least 1.")
     if path.is_dir():
         from frameflow.video._images import stream_images
