@@ -44,11 +44,16 @@ def identity(backbone: "Backbone") -> dict[str, object]:
     return {
         "backbone": backbone.name,
         "weights": weights_digest(backbone),
-        "grid": backbone.grid,
+        "layer": layer_of(backbone),
         "size": preprocess.size,
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
     }
+
+
+def layer_of(backbone: "Backbone") -> str:
+    """What of the backbone its features are."""
+    return "pooled" if backbone.grid == 1 else f"grid{backbone.grid}"
 
 
 def weights_digest(backbone: "Backbone") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frameflow.features._onnx import weights_digest
+from frameflow.features._onnx import layer_of, weights_digest
 from frameflow.features.store import FeatureSpec, FeatureStore
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         mean=backbone.preprocess.mean,
         std=backbone.preprocess.std,
         interpolation=request.interpolation,
-        layer="pooled" if backbone.grid == 1 else f"grid{backbone.grid}",
         fit=choice.fit,
         crops=request.crops,
         kind=choice.kind,
@@ -128,4 +127,5 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         random=encoder.random,
         flip=flip,
         precision=encoder.precision,
+        layer=layer_of(backbone),
     )

@@ -41,7 +41,7 @@ class FeatureSpec:
         random: whether the moments of the views were drawn at random, by the sample's key.
         flip: whether frames are mirrored left to right.
         precision: the engine's.
-        layer: what is stored of the backbone.
+        layer: what is stored of the backbone: ``pooled``, or ``grid2`` and the like.
     """
 
     backbone: str
