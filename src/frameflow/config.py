@@ -49,6 +49,9 @@ class Stream(_Strict):
     backbone: str = "tf_efficientnet_lite0"
     weights: str = Field("auto", description="auto, none, hub, or a .safetensors or .pth file")
     size: Positive | None = Field(None, description="side in px; the backbone's own where null")
+    grid: Annotated[int, Field(ge=1, le=7)] = Field(
+        1, description="1: the backbone's pooled features; g: its last stage over g x g parts"
+    )
     fit: Fit = "crop"
     crops: Positive = Field(3, description="fit: crops: how many along the long side")
     gap: Positive = Field(1, description="difference: frames between the two")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from frameflow import __version__
-from frameflow.cli._common import run_app, show_steps
+from frameflow.cli._common import forgive_encodings, run_app, show_steps
 
 HELP = """Give it a folder of labelled clips: it trains, honestly evaluates, explains and serves an
 action recognizer.
@@ -51,5 +51,6 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """The entry point ``frameflow``."""
+    forgive_encodings()
     # Read here too: an error is reported after the parser has let go of the option.
     run_app(build_app(), debug="--debug" in sys.argv[1:])

@@ -1,13 +1,15 @@
 """What all commands share: messages, errors, exit codes, tables and JSON."""
 
 import errno
+import io
 import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +25,10 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change one key: train.lr=0.001. Repeatable.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all that is random.")]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, torch, onnxruntime or openvino.")]
+EngineName = Annotated[
+    Literal["auto", "torch", "onnxruntime", "openvino"],
+    typer.Option("--engine", help="What runs the frozen backbone."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, nothing else.")]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Go on with a leaking split; every report says so.")
@@ -48,14 +53,19 @@ def show_steps(*, debug: bool = False) -> None:
     log.propagate = False
 
 
+def forgive_encodings() -> None:
+    """A letter that the terminal cannot show must not end the work: it is shown as ``?``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def run_app(app: Callable[[], Any], *, debug: bool) -> None:
     """Run, and turn every error into a line or two and an exit code."""
     try:
         app()
     except FrameFlowError as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, debug=debug)
     except KeyboardInterrupt:
         _fail("Stopped.", 130)
     except BrokenPipeError:
@@ -63,20 +73,19 @@ def run_app(app: Callable[[], Any], *, debug: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if debug:
-            raise
-        _fail(_explain(error), 1)
+        _fail(_explain(error), 1, debug=debug)
     except Exception as error:
-        if debug:
-            raise
         _fail(
             f"{type(error).__name__}: {error}\nThis is a fault in FrameFlow, not in your data; "
             "`frameflow --debug ...` shows where.",
             1,
+            debug=debug,
         )
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, *, debug: bool = False) -> None:
+    if debug:
+        traceback.print_exc()
     typer.echo(f"Error: {message}", err=True)
     sys.exit(code)
 
@@ -90,7 +99,12 @@ def _explain(error: OSError) -> str:
 
 def print_json(value: Any) -> None:
     """Strict JSON on stdout: NaN would be a fault."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # letters that stdout does not know are escaped: nothing is lost
+        text = json.dumps(value, indent=2, allow_nan=False)
+    typer.echo(text)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:

@@ -60,7 +60,7 @@ def groups(
     manifest: ManifestFile,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: the manifest.")] = None,
 ) -> None:
-    """Write a `group` column found from what the clips show; groups already given are kept whole."""
+    """Write a `group` column found from what the clips show; known groups are kept whole."""
     from frameflow.audit.groups import find_groups
     from frameflow.data.manifest import Manifest
 
@@ -79,7 +79,7 @@ def check(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Probe and decode every video, count labels, find leaks. Exit code 1 where something is wrong."""
+    """Open every video, count labels, find leaks. Exit code 1 where something is wrong."""
     from frameflow.audit.health import check as run_check
     from frameflow.data.manifest import Manifest
 

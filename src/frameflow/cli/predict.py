@@ -1,7 +1,7 @@
 """`frameflow predict` and `frameflow features`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from frameflow.cli._common import (
     print_table,
 )
 
+if TYPE_CHECKING:
+    from frameflow.inference.predictor import Prediction
+
 
 def predict(
     run: RunFolder,
@@ -29,19 +32,19 @@ def predict(
     """Say what happens in videos. Exit code 1 where one of them could not be read."""
     from frameflow.errors import VideoError
     from frameflow.inference.predictor import expand_paths, load, write_csv
+    from frameflow.progress import progress
 
     paths = expand_paths(videos)
     predictor = load(run, engine=engine, views=views)
     results = []
-    failed = 0
-    for path, result in zip(paths, predictor.stream(paths, topk=topk), strict=True):
-        if isinstance(result, VideoError):
-            failed += 1
-            typer.echo(f"{path}: {result.reason}", err=True)
-        elif not as_json and csv is None:
-            rows = [(label, share) for label, share in result.topk]
-            print_table(("label", "probability"), rows, title=str(path))
-        results.append(result)
+    with progress("Predicting", total=len(paths), unit="videos") as advance:
+        for result in predictor.stream(paths, topk=topk):
+            if isinstance(result, VideoError):
+                typer.echo(f"{result.path}: {result.reason}", err=True)
+            results.append(result)
+            advance()
+    predicted = [result for result in results if not isinstance(result, VideoError)]
+    failed = len(results) - len(predicted)
     if as_json:
         print_json(
             [
@@ -53,9 +56,26 @@ def predict(
         )
     if csv is not None:
         write_csv(csv, results)
-        typer.echo(f"Wrote {csv}: {len(results) - failed} predicted, {failed} failed.", err=True)
+        typer.echo(f"Wrote {csv}: {len(predicted)} predicted, {failed} failed.", err=True)
+    if not as_json and csv is None:
+        _print(predicted)
     if failed:
         raise typer.Exit(1)
+
+
+def _print(predicted: "list[Prediction]") -> None:
+    """One video: a row for each label. Several: a row for each video."""
+    if len(predicted) == 1:
+        print_table(("label", "probability"), predicted[0].topk, title=predicted[0].video)
+    elif predicted:
+        rows = [
+            (each.video, each.label, each.probability, _shares(each.topk[1:])) for each in predicted
+        ]
+        print_table(("video", "label", "probability", "or"), rows)
+
+
+def _shares(ranked: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{label} {share:.3f}" for label, share in ranked)
 
 
 def features(
@@ -75,10 +95,10 @@ def features(
         changes.append(f"streams.0.backbone={backbone}")
     chosen = load_recipe(recipe, changes)
     samples = Manifest.read(manifest, check_files=False)
-    for purpose in ("train", "test"):
-        found = extract(samples, chosen, purpose=purpose, engine=engine)
+    found = extract(samples, chosen, purpose="train", engine=engine)
     for bad in found.bad:
-        typer.echo(f"Set aside: {bad.video} (row {bad.row}): {bad.reason}", err=True)
+        typer.echo(f"{bad.video} (row {bad.row}): {bad.reason}", err=True)
+    extract(samples.replace(found.samples), chosen, purpose="test", engine=engine)
     typer.echo(f"Stored {len(found.samples)} samples, {found.frames} x {found.dim} each.")
 
 

@@ -49,6 +49,9 @@ def train(
     from frameflow.training.pipeline import train as run_train
 
     if resume is not None:
+        others = (overrides, out, fold, classes, seed, allow_leak or None)
+        if recipe != "default" or any(option is not None for option in others):
+            raise UsageError("--resume goes on as the run began: of the options only --engine fits.")
         run = resume_run(resume, engine=engine)
     elif videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
@@ -105,6 +108,7 @@ def crossval(
     classes: Classes = None,
     out: Out = None,
     engine: EngineName = "auto",
+    allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
     """Every fold held out once: mean and spread."""
@@ -120,6 +124,7 @@ def crossval(
         classes=classes,
         out=out,
         engine=engine,
+        allow_leak=allow_leak,
     )
     if as_json:
         print_json(result.to_dict())

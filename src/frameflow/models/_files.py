@@ -120,6 +120,7 @@ def _describe(backbone: Backbone) -> dict[str, Any]:
     return {
         "name": backbone.name,
         "dim": backbone.dim,
+        "grid": backbone.grid,
         "preprocess": asdict(backbone.preprocess),
         "source": backbone.weights.source + (_LEARNT if changed else ""),
         "digest": now,
@@ -140,6 +141,7 @@ def _restore(described: Mapping[str, Any]) -> Backbone:
     return restore_backbone(
         described["name"],
         dim=int(described["dim"]),
+        grid=int(described["grid"]),
         preprocess=preprocess,
         weights=Weights(described["source"], described["digest"]),
     )

@@ -36,12 +36,21 @@ class Backbone(nn.Module):
         dim: the length of the features.
         preprocess: size and normalisation of the frames.
         weights: source and digest of the weights (without the tensors themselves).
+        grid: 1 for the features the model pools itself; g for the means of its last stage over
+            g x g parts of the frame, row by row, which keep where something is.
         frozen: a frozen backbone takes no gradients and stays in evaluation mode, so the running
             statistics of its normalisation layers stay as they are while a head trains.
     """
 
     def __init__(
-        self, model: nn.Module, *, name: str, dim: int, preprocess: Preprocess, weights: Weights
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        dim: int,
+        preprocess: Preprocess,
+        weights: Weights,
+        grid: int = 1,
     ) -> None:
         super().__init__()
         self.model = model
@@ -49,6 +58,7 @@ class Backbone(nn.Module):
         self.dim = dim
         self.preprocess = preprocess
         self.weights = Weights(weights.source, weights.digest)
+        self.grid = grid
         self.frozen = True
         self.freeze()
 
@@ -63,16 +73,21 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.model(frames)
+        return (
+            self.model(frames) if self.grid == 1 else grid_features(self.model, frames, self.grid)
+        )
 
 
-def build_backbone(name: str, *, weights: str | Path = "auto", size: int | None = None) -> Backbone:
+def build_backbone(
+    name: str, *, weights: str | Path = "auto", size: int | None = None, grid: int = 1
+) -> Backbone:
     """A pretrained backbone by name, frozen and in evaluation mode.
 
     Args:
         name: a timm model, or ``lite0``, ``lite1``, ``lite2``.
         weights: ``auto``, ``none``, ``hub``, or a file (see `frameflow.models.weights.resolve`).
         size: side of the frames in px; the model's own where None.
+        grid: see `Backbone`.
 
     Raises:
         UsageError: unknown name, no weights to be had, or a size the model cannot take.
@@ -96,16 +111,51 @@ def build_backbone(name: str, *, weights: str | Path = "auto", size: int | None 
     return Backbone(
         model,
         name=full,
-        dim=_dimension(model, full, preprocess.size),
+        dim=_dimension(model, full, preprocess.size, grid),
         preprocess=preprocess,
         weights=found,
+        grid=grid,
     ).eval()
 
 
-def restore_backbone(name: str, *, dim: int, preprocess: Preprocess, weights: Weights) -> Backbone:
+def restore_backbone(
+    name: str, *, dim: int, preprocess: Preprocess, weights: Weights, grid: int = 1
+) -> Backbone:
     """A backbone whose weights are filled in afterwards: neither wheel nor hub is asked."""
     model = _weights.create_model(_weights.model_name(name), size=preprocess.size)
-    return Backbone(model, name=name, dim=dim, preprocess=preprocess, weights=weights).eval()
+    return Backbone(
+        model, name=name, dim=dim, preprocess=preprocess, weights=weights, grid=grid
+    ).eval()
+
+
+def grid_features(model: nn.Module, frames: Tensor, grid: int) -> Tensor:
+    """The last stage of a timm model, averaged over ``grid`` x ``grid`` parts of the frame.
+
+    Args:
+        model: a timm model that can give intermediate feature maps.
+        frames: ``(N, 3, H, W)``.
+        grid: parts along each side; parts overlap where they do not divide the map.
+
+    Returns:
+        ``(N, grid * grid * C)``: the C channels of the first part, then of the next in its row.
+    """
+    (maps,) = model.forward_intermediates(frames, indices=1, intermediates_only=True)  # type: ignore[operator]
+    rows = _part_weights(int(maps.shape[2]), grid).to(maps)
+    columns = _part_weights(int(maps.shape[3]), grid).to(maps)
+    parts = rows @ maps @ columns.T
+    return parts.permute(0, 2, 3, 1).flatten(1)
+
+
+def _part_weights(length: int, parts: int) -> Tensor:
+    """``(parts, length)`` rows that average equal parts of a line, as adaptive pooling does.
+
+    A product with them exports to ONNX, where adaptive pooling needs parts that divide evenly.
+    """
+    weights = torch.zeros(parts, length)
+    for part in range(parts):
+        start, end = part * length // parts, -(-(part + 1) * length // parts)
+        weights[part, start:end] = 1 / (end - start)
+    return weights
 
 
 def normalise(frames: np.ndarray | Tensor, preprocess: Preprocess) -> Tensor:
@@ -195,11 +245,12 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _dimension(model: nn.Module, name: str, size: int) -> int:
+def _dimension(model: nn.Module, name: str, size: int, grid: int) -> int:
     """The length of the features, by trying: timm's ``num_features`` leaves out some layers."""
     try:
         with torch.no_grad():
-            features = model(torch.zeros(1, 3, size, size))
+            frames = torch.zeros(1, 3, size, size)
+            features = model(frames) if grid == 1 else grid_features(model, frames, grid)
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _bad_size(name, size, error) from None
     if features.ndim != 2:

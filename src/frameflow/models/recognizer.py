@@ -159,10 +159,10 @@ def build_recognizer(
 
 def build_streams(recipe: Recipe) -> list[Backbone]:
     """The backbone of each stream; streams with the same one share it."""
-    built: dict[tuple[str, str, int | None], Backbone] = {}
+    built: dict[tuple[str, str, int | None, int], Backbone] = {}
     for stream in recipe.streams:
-        key = (stream.backbone, stream.weights, stream.size)
+        key = (stream.backbone, stream.weights, stream.size, stream.grid)
         if key not in built:
-            name, weights, size = key
-            built[key] = build_backbone(name, weights=weights, size=size)
-    return [built[(s.backbone, s.weights, s.size)] for s in recipe.streams]
+            name, weights, size, grid = key
+            built[key] = build_backbone(name, weights=weights, size=size, grid=grid)
+    return [built[(s.backbone, s.weights, s.size, s.grid)] for s in recipe.streams]

@@ -50,7 +50,7 @@ def name_of(source: Source) -> str:
     if isinstance(source, Manifest):
         return source.source.stem if source.source else source.root.name
     path = Path(source)
-    return (path.resolve() if path.is_dir() else path).stem or "data"
+    return path.resolve().name if path.is_dir() else path.stem
 
 
 def with_groups(manifest: Manifest, *, always: bool = False) -> Manifest:

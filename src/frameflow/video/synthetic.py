@@ -206,7 +206,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _vivid(rng: np.random.Generator) -> Colour:
-    red, green, blue = (int(part) for part in rng.permutation([220, rng.integers(20, 220), 40]))
+    red, green, blue = (int(part) for part in rng.permutation([220, int(rng.integers(20, 220)), 40]))
     return red, green, blue
 
 
@@ -226,7 +226,8 @@ def _background(rng: np.random.Generator, width: int, height: int) -> Image.Imag
     canvas = np.empty((h, w, 3), np.float32)
     canvas[:horizon] = wall * np.linspace(0.85, 1.0, horizon)[:, None, None]
     canvas[horizon:] = floor * np.linspace(0.8, 1.1, h - horizon)[:, None, None]
-    canvas *= np.linspace(*rng.permutation([0.85, 1.1]), w)[None, :, None]
+    left, right = rng.permutation([0.85, 1.1])
+    canvas *= np.linspace(left, right, w)[None, :, None]
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(2, 6))):

@@ -72,6 +72,8 @@ class Head(nn.Module):
         classes: K, the number of labels.
         standardise: bring each dimension of the features to zero mean and unit deviation, by
             statistics of the training features that `prepare` fits.
+        centre: subtract a clip's mean over its visible frames first, so that only what changes
+            within the clip is left: the scene and the person are taken out.
 
     Attributes:
         name: what recipes call it.
@@ -83,11 +85,21 @@ class Head(nn.Module):
     any_length: ClassVar[bool] = True  # takes clips of another length than `frames`
     arguments: dict[str, Any]
 
-    def __init__(self, *, dim: int, frames: int, classes: int, standardise: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        frames: int,
+        classes: int,
+        standardise: bool = True,
+        centre: bool = False,
+    ) -> None:
         super().__init__()
         for what, value in (("dim", dim), ("frames", frames), ("classes", classes)):
             self._whole(what, value)
         self._flag("standardise", standardise)
+        self._flag("centre", centre)
+        self.centre = centre
         self.dim, self.frames, self.classes = dim, frames, classes
         self.standardise = self.make_standardise() if standardise else None
 
@@ -110,9 +122,16 @@ class Head(nn.Module):
             UsageError: features or mask of another shape.
         """
         self._check(features, mask)
-        features = hide(features, mask)
+        features = self.centred(hide(features, mask), mask)
         mask = mask | ~mask.any(dim=1, keepdim=True)
         return self.classify(self.standardised(features, mask), mask)
+
+    def centred(self, features: Tensor, mask: Tensor) -> Tensor:
+        """``(B, T, D)``, zero where hidden, less each clip's mean if ``centre``."""
+        if not self.centre:
+            return features
+        mean = features.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return hide(features - mean.unsqueeze(1), mask)
 
     def standardised(self, features: Tensor, mask: Tensor) -> Tensor:
         if self.standardise is None:
@@ -134,7 +153,7 @@ class Head(nn.Module):
 
     def rows(self, features: Tensor, mask: Tensor) -> Tensor:
         """``(n, S)``: what the standardisation is fitted to."""
-        return features[mask]
+        return self.centred(hide(features, mask), mask)[mask]
 
     def _check(self, features: Tensor, mask: Tensor) -> None:
         if features.ndim != 3 or features.shape[2] != self.dim:

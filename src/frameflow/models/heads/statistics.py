@@ -10,7 +10,6 @@ from frameflow.models.heads.base import (
     Standardise,
     hide,
     max_over,
-    mean_over,
     visible_first,
     zeroed,
 )
@@ -26,7 +25,8 @@ class StatisticsHead(Head):
     Args:
         segments: parts of the clip whose means are taken; 0 for none.
         dropout: share of the statistics that is dropped in training.
-        **shape: ``dim``, ``frames``, ``classes``, ``standardise`` (of the statistics).
+        **shape: ``dim``, ``frames``, ``classes``, ``standardise`` (of the statistics), ``centre``
+            (of the parts' means only: they are taken from the mean of the whole clip).
     """
 
     name: ClassVar[str] = "statistics"
@@ -48,6 +48,9 @@ class StatisticsHead(Head):
     def make_standardise(self) -> Standardise:
         return Standardise(self.length)
 
+    def centred(self, features: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
+        return features
+
     def standardised(self, features: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
         return features
 
@@ -63,18 +66,22 @@ class StatisticsHead(Head):
     def statistics(self, features: Tensor, mask: Tensor) -> Tensor:
         """``(B, T, D)``, zero where hidden, to ``(B, length)``."""
         features, count = visible_first(features, mask)
-        position = torch.arange(mask.shape[1], device=mask.device)
-        front = position < count.unsqueeze(1)
-        mean = mean_over(features, front)
-        deviation = hide(features - mean.unsqueeze(1), front)
-        spread = (deviation.square().sum(dim=1) / count.unsqueeze(1) + 1e-12).sqrt()
-        change = hide((features[:, 1:] - features[:, :-1]).abs(), front[:, 1:]).sum(dim=1)
-        change = change / (count.unsqueeze(1) - 1).clamp(min=1)
-        parts = [mean, max_over(features, front), spread, change]
-        if self.segments:
-            weights = segment_weights(count, mask.shape[1], self.segments).to(features.dtype)
-            parts.append((weights @ features).flatten(1))
-        return torch.cat(parts, dim=1)
+        front = torch.arange(mask.shape[1], device=mask.device) < count.unsqueeze(1)
+        # Weights that average the visible frames, and the steps between them, in one product.
+        visible = share(front, count).to(features.dtype)
+        steps = share(front[:, 1:], count - 1).to(features.dtype)
+        weights = segment_weights(count, mask.shape[1], self.segments).to(features.dtype)
+        means = torch.cat([visible, weights], dim=1) @ features
+        mean = means[:, :1]
+        spread = (visible @ (features - mean).square() + 1e-12).sqrt()
+        change = steps @ (features[:, 1:] - features[:, :-1]).abs()
+        largest = max_over(features, front).unsqueeze(1)
+        return torch.cat([mean, largest, spread, change, means[:, 1:]], dim=1).flatten(1)
+
+
+def share(front: Tensor, count: Tensor) -> Tensor:
+    """``(B, 1, T)`` weights that average the places in front, of which there are ``count``."""
+    return front.unsqueeze(1) / count.clamp(min=1).view(-1, 1, 1)
 
 
 def segment_weights(count: Tensor, frames: int, segments: int) -> Tensor:
