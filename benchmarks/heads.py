@@ -81,7 +81,8 @@ def main() -> None:
     labels = torch.randint(given.classes, (given.clips,))
     print(f"{given.clips} clips of {given.frames} x {given.dim}, batch {given.batch}")
     print(
-        f"{'head':<18}{'parameters':>12}{'s to prepare':>14}{'s per epoch':>13}{'core s':>8}  target"
+        f"{'head':<18}{'parameters':>12}{'s to prepare':>14}"
+        f"{'s per epoch':>13}{'core s':>8}  target"
     )
     for name in given.heads:
         head = build_head(
