@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frameflow.errors import listing
 from frameflow.video._open import check_range, nothing_decodable, open_video
 from frameflow.video._packets import Packets, read_packets, scan
 from frameflow.video._scale import Pixels, Scaler, orientation
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 # then leaves it out when asked to. (HEVC says it for one temporal layer only.)
 _SKIPS_UNREFERENCED = frozenset({"h264", "mpeg4"})
 
-WORTH_THREADS = 8_000_000  # pixels of all frames: 100 of 320 x 240
+WORTH_THREADS = 16_000_000  # pixels of all frames: 200 of 320 x 240
 MOST_THREADS = 4
 
 FALLBACK_RATE = 25.0  # frames a second, where a file says nothing of it
@@ -237,23 +238,34 @@ def _numbered(
     if packets.placed:
         place = {stamp: i for i, stamp in enumerate(packets.stamps[packets.order].tolist())}
     following, last = 0, None
-    for frame in frames:
-        index = following
-        if packets.placed:
-            index = -1 if frame.pts is None else place.get(frame.pts, -1)
-            if index < following:
-                continue
-        for lost in range(following, index):
-            log.debug("%s: frame %d does not decode; another stands in", path, lost)
-            yield lost, last or frame
-        yield index, frame
-        following, last = index + 1, frame
-    if last is None:
-        raise nothing_decodable(path)
-    if packets.countable:
-        for lost in range(following, packets.frames):
-            log.debug("%s: frame %d does not decode; another stands in", path, lost)
-            yield lost, last
+    missing: list[int] = []
+    try:
+        for frame in frames:
+            index = following
+            if packets.placed:
+                index = -1 if frame.pts is None else place.get(frame.pts, -1)
+                if index < following:
+                    continue
+            for lost in range(following, index):
+                missing.append(lost)
+                yield lost, last or frame
+            yield index, frame
+            following, last = index + 1, frame
+        if last is None:
+            raise nothing_decodable(path)
+        if packets.countable:
+            for lost in range(following, packets.frames):
+                missing.append(lost)
+                yield lost, last
+    finally:  # the reader may have all it wants before the end
+        if missing:
+            log.warning(
+                "%s: %d of %d frames do not decode (%s); those before stand in.",
+                path,
+                len(missing),
+                packets.frames,
+                listing(missing),
+            )
 
 
 def _first_frame(path: Path, stream: "VideoStream", packets: Packets) -> "VideoFrame":
