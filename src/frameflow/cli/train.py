@@ -137,10 +137,10 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where clips and runs go.")] = Path(
         "demo"
     ),
-    clips: Annotated[int, typer.Option(min=4, help="Clips per action.")] = 40,
+    clips: Annotated[int, typer.Option(min=4, help="Clips per action.")] = 60,
     seed: int = 0,
 ) -> None:
-    """The whole story on generated clips: make them, train, evaluate, report. No network, no GPU."""
+    """The whole story on clips it makes: train, evaluate, report. No network, no GPU."""
     from frameflow.training.demo import demo as run_demo
 
     typer.echo(run_demo(out, clips=clips, seed=seed))

@@ -206,7 +206,8 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _vivid(rng: np.random.Generator) -> Colour:
-    red, green, blue = (int(part) for part in rng.permutation([220, int(rng.integers(20, 220)), 40]))
+    parts = [220, int(rng.integers(20, 220)), 40]
+    red, green, blue = (int(part) for part in rng.permutation(parts))
     return red, green, blue
 
 
