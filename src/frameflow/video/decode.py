@@ -1,9 +1,10 @@
 """Frames of a video by index or by time, as ``(T, H, W, 3)`` uint8 RGB.
 
 Frame ``i`` is the ``i``-th that decoding the whole file would show. Pixels equal what the
-``ffmpeg`` command gives for ``-pix_fmt rgb24``: colour matrix and range as the file states them,
-turned as its rotation metadata says. A damaged frame is shown as the one before it (the first
-good one, if it is at the start), so that indices keep their meaning.
+``ffmpeg`` command gives for ``-pix_fmt rgb24`` (`frameflow.video._scale` says where not): colour
+matrix and range as the file states them, turned as its rotation metadata says. A frame that does
+not decode is shown as the one before it (the first good one, if it is at the start), so that
+indices keep their meaning; this is logged at debug level.
 """
 
 from collections.abc import Iterator, Sequence
