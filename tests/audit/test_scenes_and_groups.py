@@ -29,6 +29,15 @@ def test_groups_are_the_rooms(rooms: Manifest) -> None:
     assert partition(found, [sample.group for sample in found]) == truth
 
 
+def test_scenes_of_other_manifests_have_other_names(rooms: Manifest) -> None:
+    """Or scoring one data set with a model of another would be refused as a leak."""
+    here = find_groups(rooms.where(lambda sample: sample.extra["room"] < "2"))
+    there = find_groups(rooms.where(lambda sample: sample.extra["room"] >= "2"))
+    one, two = {s.group for s in here}, {s.group for s in there}
+    assert len(one) == len(two) == 2
+    assert not one & two
+
+
 def test_the_order_of_rows_changes_nothing(rooms: Manifest) -> None:
     backwards = rooms.replace(reversed(rooms.samples))
     one, two = find_groups(rooms), find_groups(backwards)

@@ -288,13 +288,26 @@ def test_a_leak_is_refused_with_counts_and_the_cure() -> None:
     )
 
 
-def test_the_cure_names_the_file_and_mends_folds_too(tmp_path) -> None:
+def test_the_cure_names_the_file_and_mends_the_folds_that_leak(tmp_path) -> None:
     path = tmp_path / "my manifest.csv"
     leaky().write(path)
     manifest = Manifest.read(path, check_files=False)
     with pytest.raises(LeakError) as caught:
-        refuse_leaks(manifest)
+        refuse_leaks(use_fold(manifest, 1, val=0))
     assert f"`frameflow data split '{path}' --folds 2 -o '{path}'`" in str(caught.value)
+    # Splits of its own beside folds: other folds would not mend these.
+    with pytest.raises(LeakError) as caught:
+        refuse_leaks(manifest)
+    assert f"`frameflow data split '{path}' -o '{path}'`" in str(caught.value)
+
+
+def test_the_cure_of_a_folder_makes_a_manifest_first() -> None:
+    with pytest.raises(LeakError) as caught:
+        refuse_leaks(leaky(), folder="my videos")
+    assert (
+        "`frameflow data scan 'my videos' -o manifest.csv && frameflow data groups manifest.csv "
+        "&& frameflow data split manifest.csv`" in str(caught.value)
+    )
 
 
 def test_a_leak_can_be_allowed(grouped, caplog) -> None:

@@ -1,12 +1,15 @@
 """Groups found from what clips show, for people who have none."""
 
+import hashlib
 import logging
+import os
 from collections import Counter
 from dataclasses import replace
-from itertools import count
 
 from frameflow.audit.scenes import read_backgrounds, same_scene_pairs
 from frameflow.data.manifest import Manifest
+from frameflow.errors import VideoError
+from frameflow.features.digests import content_digests
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +19,8 @@ def find_groups(manifest: Manifest, *, workers: int | None = None) -> Manifest:
 
     Groups that were there before are kept whole, and joined where a clip of one shows the scene of
     another. Samples of one video share a group. A video that cannot be read gets a group of its
-    own. A group is named after its first member: its old group, or ``scene-`` and a number.
+    own. A group is named after its first member: its old group, or ``scene-`` and some digits of
+    that video's content, so that the scenes of two manifests do not share names by chance.
 
     Args:
         manifest: with groups or without.
@@ -71,11 +75,13 @@ def find_groups(manifest: Manifest, *, workers: int | None = None) -> Manifest:
 
 
 def _names(manifest: Manifest, roots: list[int]) -> list[str]:
-    """The old group of the first member, or a new name that no sample has."""
-    taken = {sample.group for sample in manifest}
-    fresh = (name for number in count() if (name := f"scene-{number:04d}") not in taken)
-    names: dict[int, str] = {}
-    for index in roots:
-        if index not in names:
-            names[index] = manifest[index].group or next(fresh)
-    return [names[index] for index in roots]
+    """The old group of the first member, or a name from what its video holds."""
+    paths = {i: manifest.path(manifest[i]) for i in sorted(set(roots)) if not manifest[i].group}
+    digests = content_digests(paths.values())
+    names = {}
+    for index, path in paths.items():
+        digest = digests[path]
+        if isinstance(digest, VideoError):  # unreadable: a group of its own, by its place
+            digest = hashlib.sha256(os.fsencode(path)).hexdigest()
+        names[index] = f"scene-{digest[:10]}"
+    return [names.get(index) or manifest[index].group for index in roots]

@@ -1,5 +1,6 @@
 """Is this data fit to train on? Every video is opened, labels are counted, leaks are looked for."""
 
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class HealthReport:
 
     def lines(self) -> list[str]:
         """The verdict, in sentences, each with the cure."""
-        name = self.manifest.source or "MANIFEST"
+        name = shlex.quote(str(self.manifest.source or "MANIFEST"))
         lines = []
         if self.troubles:
             lines.append(
@@ -103,13 +104,13 @@ class HealthReport:
             )
         if self.leaks:
             lines.append(
-                f"LEAK: {len(self.leaks)} groups stand in more than one split. Mend it with "
-                f"`frameflow data split {name}`."
+                f"LEAK: {_standing(len(self.leaks), 'group')} in more than one split. Mend it "
+                f"with `frameflow data split {name}`."
             )
         if self.copies_across:
             lines.append(
-                f"LEAK: {len(self.copies_across)} videos stand in more than one split under "
-                "several names (their bytes are the same). Remove the copies."
+                f"LEAK: {_standing(len(self.copies_across), 'video')} in more than one split under "
+                "several names (the bytes are the same). Remove the copies."
             )
         if self.scenes:
             judged = sum(s.split in ("val", "test") for s in self.manifest)
@@ -242,6 +243,10 @@ def _copies(manifest: Manifest, bad: set[Path]) -> list[list[int]]:
         if isinstance(digest, str):
             by_digest.setdefault(digest, []).append(first_of[path])
     return [sorted(rows) for rows in by_digest.values() if len(rows) > 1]
+
+
+def _standing(count: int, what: str) -> str:
+    return f"{count} {what}s stand" if count != 1 else f"1 {what} stands"
 
 
 def _first(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

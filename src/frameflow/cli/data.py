@@ -22,12 +22,12 @@ def scan(
     out: Out = Path("manifest.csv"),
 ) -> None:
     """Write a manifest of a folder of class folders; what is no video is listed and left out."""
-    from frameflow.data.scan import scan_folder
+    from frameflow.data.scan import LEFT_OUT_TOLD, scan_folder
 
     found = scan_folder(folder)
     found.manifest.write(out)
-    for path, reason in found.left_out:
-        typer.echo(f"Left out: {path}: {reason}", err=True)
+    for path, reason in found.left_out[LEFT_OUT_TOLD:]:
+        typer.echo(f"Left out: {path} ({reason})", err=True)
     typer.echo(f"Wrote {out}: {found.manifest.describe()}")
 
 

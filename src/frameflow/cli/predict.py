@@ -96,10 +96,10 @@ def features(
     chosen = load_recipe(recipe, changes)
     samples = Manifest.read(manifest, check_files=False)
     found = extract(samples, chosen, purpose="train", engine=engine)
-    for bad in found.bad:
-        typer.echo(f"{bad.video} (row {bad.row}): {bad.reason}", err=True)
     extract(samples.replace(found.samples), chosen, purpose="test", engine=engine)
     typer.echo(f"Stored {len(found.samples)} samples, {found.frames} x {found.dim} each.")
+    if found.bad:
+        typer.echo(f"Set aside {len(found.bad)}: `frameflow data check {manifest}` says why.")
 
 
 def register(app: typer.Typer) -> None:

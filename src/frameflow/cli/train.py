@@ -49,9 +49,9 @@ def train(
     from frameflow.training.pipeline import train as run_train
 
     if resume is not None:
-        others = (overrides, out, fold, classes, seed, allow_leak or None)
+        others = (overrides or None, out, fold, classes, seed, allow_leak or None)
         if recipe != "default" or any(option is not None for option in others):
-            raise UsageError("--resume goes on as the run began: of the options only --engine fits.")
+            raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
         run = resume_run(resume, engine=engine)
     elif videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")

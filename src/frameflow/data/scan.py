@@ -12,6 +12,8 @@ from frameflow.errors import UsageError, listing
 
 log = logging.getLogger(__name__)
 
+LEFT_OUT_TOLD = 3  # of what is left out, so many are named in the log
+
 _SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
@@ -132,7 +134,8 @@ def _tell(scan: Scan, layered: bool) -> None:
         counts = ", ".join(f"{count:,} {name}" for name, count in splits.items() if count)
         log.info("The folders bring a split: %s.", counts)
     if scan.left_out:
-        shown = listing([f"{path} ({reason})" for path, reason in scan.left_out], most=3)
+        left_out = [f"{path} ({reason})" for path, reason in scan.left_out]
+        shown = listing(left_out, most=LEFT_OUT_TOLD)
         log.info("Left out %s: %s.", f"{len(scan.left_out):,}", shown)
     if scan.empty_classes:
         count = len(scan.empty_classes)

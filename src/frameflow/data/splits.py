@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -40,12 +41,16 @@ def check_leaks(manifest: Manifest) -> list[Leak]:
     return _straddling(manifest, lambda sample: sample.split)
 
 
-def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> bool:
+def refuse_leaks(
+    manifest: Manifest, *, allow: bool = False, folder: str | os.PathLike[str] | None = None
+) -> bool:
     """Raise if a group stands in more than one split.
 
     Args:
         manifest: with splits.
         allow: warn instead of raising.
+        folder: of class folders, where the splits are its own and no manifest was named: the
+            command that mends it then makes one.
 
     Returns:
         Whether the split leaks (and was allowed to).
@@ -66,17 +71,30 @@ def refuse_leaks(manifest: Manifest, *, allow: bool = False) -> bool:
         log.warning("%s Scores on it are too high, and every report will say so.", found)
         return True
     raise LeakError(
-        f"{found}\nMend it with `{_mending_command(manifest)}`, "
+        f"{found}\nMend it with `{_mending_command(manifest, folder)}`, "
         "or go on with --allow-leak: every report will then say LEAKY SPLIT."
     )
 
 
-def _mending_command(manifest: Manifest) -> str:
+def _mending_command(manifest: Manifest, folder: str | os.PathLike[str] | None) -> str:
+    if folder is not None:
+        scan = f"frameflow data scan {shlex.quote(os.fspath(folder))} -o manifest.csv"
+        steps = ("groups manifest.csv", "split manifest.csv")
+        return " && ".join([scan, *(f"frameflow data {step}" for step in steps)])
     name = shlex.quote(str(manifest.source)) if manifest.source else "MANIFEST"
     folds = {sample.fold for sample in manifest} - {None}
-    by_fold = _straddling(manifest, lambda s: "" if s.fold is None else str(s.fold))
-    option = f" --folds {len(folds)}" if by_fold else ""
+    option = f" --folds {len(folds)}" if _follows_folds(manifest) else ""
     return f"frameflow data split {name}{option} -o {name}"
+
+
+def _follows_folds(manifest: Manifest) -> bool:
+    """Whether the splits are those of a fold, so that only other folds mend them."""
+    folds: dict[str, set[int | None]] = defaultdict(set)
+    for sample in manifest:
+        folds["train" if sample.split == "val" else sample.split].add(sample.fold)
+    folds.pop("", None)
+    known = [fold for part in folds.values() for fold in part]
+    return len(folds) > 1 and None not in known and len(known) == len(set(known))
 
 
 def _straddling(manifest: Manifest, part: Callable[[Sample], str]) -> list[Leak]:
@@ -290,7 +308,7 @@ def select_classes(manifest: Manifest, spec: str) -> Manifest:
         if label not in labels:
             raise UsageError(
                 f"No sample is labelled {label!r}.{near_names(label, labels)} "
-                f"Labels here: {listing(labels, most=10)}."
+                f"Labels here: {listing([repr(label) for label in labels], most=10)}."
             )
     return manifest.where(lambda sample: sample.label in wanted)
 

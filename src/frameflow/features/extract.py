@@ -88,7 +88,7 @@ def extract(
     targets = targets_of(encoder, flips, store or home() / "features")
     jobs = _jobs(manifest, keys, targets)
     limit = recipe.max_bad if max_bad is None else max_bad
-    quarantine = _Quarantine(manifest.samples, keys, bad, limit)
+    quarantine = _Quarantine(manifest, keys, bad, limit)
     quarantine.check()
     if jobs:
         stored = len(set(keys.values())) - len(jobs)
@@ -195,9 +195,10 @@ class _Quarantine:
     """The samples set aside, and the point at which there are too many of them."""
 
     def __init__(
-        self, samples: Sequence[Sample], keys: dict[int, str], bad: dict[int, str], limit: float
+        self, manifest: Manifest, keys: dict[int, str], bad: dict[int, str], limit: float
     ) -> None:
-        self.samples = samples
+        self.samples = manifest.samples
+        self.name = manifest.source or "MANIFEST"
         self.limit = limit
         self.reasons = dict(bad)
         self._rows: dict[str, list[int]] = {}
@@ -230,8 +231,8 @@ class _Quarantine:
             raise FrameFlowError(f"None of the {total} videos can be read: {first}.")
         raise FrameFlowError(
             f"{count} of {total} videos cannot be read, more than max_bad ({self.limit:g}) allows: "
-            f"{first}. `frameflow data check` lists all of them; mend or remove them, or raise "
-            f"max_bad."
+            f"{first}. `frameflow data check {self.name}` lists all of them; mend or remove them, "
+            f"or raise max_bad."
         )
 
 
@@ -274,7 +275,9 @@ def _run(
             computed += len(group)
             advance(len(group))
     seconds = time.perf_counter() - begun
-    log.info("Stored %d clips in %.1f s (%.1f per second).", computed, seconds, computed / seconds)
+    if computed:
+        speed = computed / seconds
+        log.info("Stored %d clips in %.1f s (%.1f per second).", computed, seconds, speed)
 
 
 def _decoded(

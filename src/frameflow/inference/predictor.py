@@ -224,7 +224,7 @@ def run_folder(run: Source) -> Path:
         inside = sorted(p.parent.name for p in path.glob("*/model.json"))
         if inside:
             cure = f"Did you mean {path / inside[-1]}?"
-        elif (path / "checkpoints").is_dir():
+        elif (path / "recipe.yaml").is_file() and not (path / "crossval.json").exists():
             cure = f"Its training did not end: frameflow train --resume {path}"
         else:
             cure = "`frameflow train` writes runs."

@@ -80,12 +80,12 @@ def train(
         refuse_used_folder(out)
     manifest = read_source(source, classes=classes)
     recognizer = _build(chosen, manifest.labels)  # early: a typo is told before hours of work
-    folder = not isinstance(source, Manifest) and Path(source).is_dir()
-    if folder or not (manifest.has_splits or fold is not None):
-        manifest = with_groups(manifest, always=folder)
+    scanned = None if isinstance(source, Manifest) or not Path(source).is_dir() else Path(source)
+    if scanned or not (manifest.has_splits or fold is not None):
+        manifest = with_groups(manifest, always=scanned is not None)
     manifest = with_splits(manifest, chosen, fold=fold)
     check_classes(manifest)
-    refuse_leaks(manifest, allow=allow_leak)
+    refuse_leaks(manifest, allow=allow_leak, folder=scanned)
 
     path = new_run_folder(out, recipe=chosen.name, source=name_of(source))
     log.info("The run is in %s.", path)
@@ -192,8 +192,8 @@ def _extract(
     if len(bad) > limit:
         raise FrameFlowError(
             f"{len(bad)} of {len(manifest)} videos cannot be read, more than max_bad "
-            f"({recipe.max_bad:g}) allows. `frameflow data check` lists all of them; mend or "
-            f"remove them, or raise max_bad."
+            f"({recipe.max_bad:g}) allows. `frameflow data check {manifest.source}` lists all of "
+            f"them; mend or remove them, or raise max_bad."
         )
     return _Sets(training, validation), bad
 
