@@ -4,7 +4,7 @@ Frame ``i`` is the ``i``-th that decoding the whole file would show. Pixels equa
 ``ffmpeg`` command gives for ``-pix_fmt rgb24`` (`frameflow.video._scale` says where not): colour
 matrix and range as the file states them, turned as its rotation metadata says. A frame that does
 not decode is shown as the one before it (the first good one, if it is at the start), so that
-indices keep their meaning; this is logged at debug level.
+indices keep their meaning; this is logged as a warning.
 """
 
 from collections.abc import Iterator, Sequence
