@@ -1,12 +1,15 @@
 """Small features whose classes a head can learn."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from frameflow.data.manifest import Manifest, Sample
 from frameflow.training.examples import ArrayFeatures, FeatureExamples
 
 
@@ -63,3 +66,59 @@ def make_examples() -> Callable[..., FeatureExamples]:
         return FeatureExamples(ArrayFeatures(features.astype(np.float16), mask), targets)
 
     return make
+
+
+TINY = [
+    "sampling.frames=4",
+    "streams.0.backbone=resnet10t",
+    "streams.0.weights=none",
+    "streams.0.size=32",
+    "head.name=mean",
+    "train.epochs=30",
+    "train.lr=0.02",
+    "train.patience=30",
+    "evaluation.resamples=100",
+]
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    """Overrides that make the default recipe small: random weights, four frames of 32 px."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def made_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders: the class is a colour, the group (in the name, as in UCF101) a pattern."""
+    from frameflow.video.write import write_video
+
+    root = tmp_path_factory.mktemp("made") / "colour clips"
+    colours = {"red": (200, 30, 30), "green, dark": (30, 160, 30), "blå": (30, 30, 200)}
+    for label, colour in colours.items():
+        (root / label).mkdir(parents=True)
+        for group in range(1, 7):
+            pattern = np.random.default_rng(group).integers(0, 90, (6, 8, 3))
+            for number in range(1, 3):
+                noise = np.random.default_rng([group, number]).integers(-20, 20, (6, 6, 8, 3))
+                small = np.clip(pattern + colour + noise, 0, 255).astype(np.uint8)
+                frames = small.repeat(8, axis=1).repeat(8, axis=2)
+                write_video(root / label / f"v_X_g{group:02d}_c{number:02d}.mp4", frames)
+    return root
+
+
+@pytest.fixture
+def videos(made_videos: Path, tmp_path: Path) -> Path:
+    """A copy of the class folders that the test may change."""
+    return Path(shutil.copytree(made_videos, tmp_path / "colour clips"))
+
+
+@pytest.fixture
+def manifest(videos: Path) -> Manifest:
+    """The same as a manifest with groups, and a split of them: 4 train, 1 val, 1 test."""
+    splits = ["train"] * 4 + ["val", "test"]
+    samples = []
+    for path in sorted(videos.rglob("*.mp4")):
+        group = int(path.name[5:7])
+        name = path.relative_to(videos).as_posix()
+        samples.append(Sample(name, path.parent.name, split=splits[group - 1], group=f"g{group}"))
+    return Manifest(samples, videos)
