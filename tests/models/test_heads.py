@@ -55,7 +55,7 @@ def test_a_hidden_frame_changes_nothing(
     name: str, rows: list[list[bool]], seed: int, garbage: float
 ) -> None:
     """Whatever hidden frames hold, at the front, in the middle or at the end."""
-    head = make(name)
+    head = make(name, centre=seed % 2 == 1)
     mask = torch.tensor(rows)
     features = torch.randn(len(rows), FRAMES, DIM, generator=torch.Generator().manual_seed(seed))
     other = torch.where(mask.unsqueeze(-1), features, torch.tensor(garbage)).requires_grad_()
@@ -85,7 +85,7 @@ def test_a_visible_frame_changes_the_logits(name: str) -> None:
 def test_padding_at_the_end_is_the_same_as_a_shorter_clip(
     name: str, visible: int, seed: int
 ) -> None:
-    head = make(name)
+    head = make(name, centre=seed % 2 == 1)
     features = torch.randn(2, FRAMES, DIM, generator=torch.Generator().manual_seed(seed))
     mask = torch.arange(FRAMES).expand(2, FRAMES) < visible
     short = features[:, :visible]
@@ -247,9 +247,31 @@ def test_underscores_do_for_hyphens() -> None:
 
 
 def test_options_of_a_head_come_with_their_defaults() -> None:
-    assert head_options("gru") == {
-        "hidden": 256, "layers": 1, "bidirectional": False, "dropout": 0.2, "standardise": True,
-    }  # fmt: skip
+    options = head_options("gru")
+    expected = {"hidden": 256, "layers": 1, "bidirectional": False, "dropout": 0.2}
+    assert options == {**expected, "standardise": True, "centre": False}
+
+
+@pytest.mark.parametrize("name", [name for name in head_names() if name != "statistics"])
+def test_a_centred_head_does_not_see_what_stays(name: str) -> None:
+    features = torch.randn(2, FRAMES, DIM)
+    mask = torch.tensor([[True] * FRAMES, [False, True, True, True, False, True, False]])
+    offset = 5 * torch.randn(2, 1, DIM)
+    for centre in (True, False):
+        head = make(name, centre=centre)
+        same = torch.allclose(head(features, mask), head(features + offset, mask), atol=1e-3)
+        assert same == centre
+
+
+def test_centred_statistics_take_the_parts_from_the_clips_mean() -> None:
+    head, plain = (make("statistics", fitted=False, centre=centre) for centre in (True, False))
+    assert isinstance(head, StatisticsHead)
+    assert isinstance(plain, StatisticsHead)
+    features, mask = torch.randn(2, FRAMES, DIM), torch.ones(2, FRAMES, dtype=torch.bool)
+    got = head.statistics(features, mask).view(2, 8, DIM)
+    expected = plain.statistics(features, mask).view(2, 8, DIM).clone()
+    expected[:, 4:] -= expected[:, :1]
+    torch.testing.assert_close(got, expected)
 
 
 @pytest.mark.parametrize(

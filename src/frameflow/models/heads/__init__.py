@@ -49,7 +49,7 @@ def head_options(name: str) -> dict[str, Any]:
 
     Example:
         >>> head_options("statistics")
-        {'segments': 4, 'dropout': 0.5, 'standardise': True}
+        {'segments': 4, 'dropout': 0.5, 'standardise': True, 'centre': False}
     """
     return options_of(_head(name))
 

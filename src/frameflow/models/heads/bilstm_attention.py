@@ -1,8 +1,9 @@
 """Dot-product attention over the states of a bidirectional LSTM."""
 
+import math
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from frameflow.models.heads.base import Head, hide, mean_over, visible_first
@@ -53,9 +54,11 @@ class BilstmAttentionHead(Head):
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
         features, count = visible_first(features, mask)
         states, _ = self.recurrent(features, count)
-        front = mask.sort(dim=1, descending=True).values
+        front = torch.arange(mask.shape[1], device=mask.device) < count.unsqueeze(1)
         states = hide(states, front)
-        context = F.scaled_dot_product_attention(
-            self.query(states), self.key(states), self.value(states), attn_mask=front.unsqueeze(1)
-        )
+        scores = self.query(states) @ self.key(states).transpose(1, 2)
+        scores = scores / math.sqrt(self.key.out_features)
+        hidden = ~front.unsqueeze(1)
+        attention = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=-1)
+        context = attention @ self.value(states)
         return self.classifier(self.dropout(mean_over(hide(context, front), front)))

@@ -76,7 +76,8 @@ class StatisticsHead(Head):
         spread = (visible @ (features - mean).square() + 1e-12).sqrt()
         change = steps @ (features[:, 1:] - features[:, :-1]).abs()
         largest = max_over(features, front).unsqueeze(1)
-        return torch.cat([mean, largest, spread, change, means[:, 1:]], dim=1).flatten(1)
+        parts = means[:, 1:] - mean if self.centre else means[:, 1:]
+        return torch.cat([mean, largest, spread, change, parts], dim=1).flatten(1)
 
 
 def share(front: Tensor, count: Tensor) -> Tensor:
