@@ -131,53 +131,56 @@ def test_tensorboard_events_are_written(
 CHILD = """
 import sys, time
 from pathlib import Path
-import numpy as np, torch
+import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-import conftest
-from frameflow.config import Train
-from frameflow.training.loop import train_head
-
-head = conftest.make_head.__wrapped__()()
+import conftest, test_loop
 make = conftest.make_examples.__wrapped__()
-training, validation = make(), make(40, seed=1)
+training = make()
 batch = training.batch
-training.batch = lambda rows, rng: (time.sleep({pause}), batch(rows, rng))[1]
-settings = Train(epochs=12, batch_size=30, lr=0.01, patience=None)
+training.batch = lambda rows, rng: (time.sleep(0.1), batch(rows, rng))[1]
+head = conftest.make_head.__wrapped__()()
 run = Path(sys.argv[1])
-train_head(head, training, validation, settings, folder=run, resume="--resume" in sys.argv)
-from safetensors.torch import save_file
-save_file(head.state_dict(), run / "final.safetensors")
+test_loop.train_long(head, training, make(40, seed=1), run, resume="--resume" in sys.argv)
 """
 
 
-def child(run: Path, *arguments: str, pause: float) -> subprocess.Popen[bytes]:
-    code = CHILD.format(tests=str(Path(__file__).parent), pause=pause)
-    return subprocess.Popen([sys.executable, "-c", code, str(run), *arguments])
+def train_long(
+    head: nn.Module,
+    training: FeatureExamples,
+    validation: FeatureExamples,
+    run: Path,
+    *,
+    resume: bool,
+) -> None:
+    settings = Train(epochs=12, batch_size=30, lr=0.01, patience=None)
+    train_head(head, training, validation, settings, folder=run, resume=resume)
 
 
-def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(
+    make_head: Heads, make_examples: Data, tmp_path: Path
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
-    assert child(whole, pause=0).wait() == 0
-
-    kills, arguments = 0, []
-    for _ in range(2):
-        process = child(broken, *arguments, pause=0.1)
+    code = CHILD.format(tests=str(Path(__file__).parent))
+    for arguments in ([], ["--resume"]):
+        process = subprocess.Popen([sys.executable, "-c", code, str(broken), *arguments])
         before = checkpoint_time(broken)
-        while checkpoint_time(broken) == before and process.poll() is None:
+        while checkpoint_time(broken) == before:
+            assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.005)  # until it has written another checkpoint
         time.sleep(random.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-        arguments = ["--resume"]
-    assert kills == 2
-    assert not (broken / "final.safetensors").exists()
-    assert child(broken, "--resume", pause=0).wait() == 0
+        assert process.wait() == -signal.SIGKILL
 
-    for file in ("final", "checkpoints/last/model", "checkpoints/last/optimizer"):
-        name = f"{file}.safetensors"
-        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
+    data = make_examples(), make_examples(40, seed=1)
+    heads = make_head(), make_head(seed=5)
+    train_long(heads[0], *data, whole, resume=False)
+    train_long(heads[1], *data, broken, resume=True)
+    assert same(*heads)
+    for name in ("last/model", "last/optimizer", "last/random", "best/model"):
+        first, second = (run / "checkpoints" / f"{name}.safetensors" for run in (whole, broken))
+        assert first.read_bytes() == second.read_bytes(), name
     rows, expected = read_history(broken / "history.csv"), read_history(whole / "history.csv")
     assert [row.epoch for row in rows] == list(range(1, 13))
     for row in (*rows, *expected):
