@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 _CHUNK = 2  # frames a core works on at once: measured the fastest of 1, 2, 4, 8 and 16
-_CPU_BATCH, _GPU_BATCH = 64, 256
+_CPU_BATCH, _GPU_BATCH, _GPU_CHUNK = 64, 256, 64
 
 
 class Engine(Protocol):
@@ -170,7 +170,7 @@ class TorchEngine(_Chunked):
 
         self._device = torch.device(device or ("cuda" if _cuda() else "cpu"))
         on_gpu = self._device.type == "cuda"
-        super().__init__(backbone, chunk=_GPU_BATCH if on_gpu else 4)
+        super().__init__(backbone, chunk=_GPU_CHUNK if on_gpu else 4)
         if on_gpu:
             self.precision, self.batch = "float16", _GPU_BATCH
         self._preprocess = backbone.preprocess

@@ -22,7 +22,7 @@ from frameflow.errors import FrameFlowError, UsageError, VideoError, listing
 from frameflow.features._writer import Target, Writer, targets_of
 from frameflow.features.digests import content_digests, sample_key
 from frameflow.features.encode import ClipEncoder, encode_stream
-from frameflow.features.engines import EngineKind
+from frameflow.features.engines import EngineKind, cores
 from frameflow.features.home import home
 from frameflow.features.stored import BadVideo, Features
 from frameflow.progress import progress
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 Purpose = Literal["train", "test"]
 _RANDOM = ("segments", "dense")  # strategies with randomness of their own for training
-_WORKERS = 2
+_MOST_WORKERS = 8
 _WAITING = 2  # decoded samples that wait, beyond those being decoded
 
 
@@ -67,7 +67,7 @@ def extract(
         backbones: one for each stream, for instance of a trained recognizer; built from the
             recipe where None.
         views: in place of the recipe's number.
-        workers: threads that decode.
+        workers: threads that decode; half as many as cores, from 2 to 8, where None.
         max_bad: in place of the recipe's: the share of unreadable samples at which to stop.
 
     Returns:
@@ -94,7 +94,7 @@ def extract(
         stored = len(set(keys.values())) - len(jobs)
         before = f" ({stored} are stored already)" if stored else ""
         log.info("Computing features of %d clips%s with %s.", len(jobs), before, encoder.engine)
-        _run(jobs, encoder, targets, quarantine, workers or _WORKERS)
+        _run(jobs, encoder, targets, quarantine, workers or _workers())
     return _features(manifest, keys, targets, quarantine.found, encoder)
 
 
@@ -278,6 +278,11 @@ def _run(
     if computed:
         speed = computed / seconds
         log.info("Stored %d clips in %.1f s (%.1f per second).", computed, seconds, speed)
+
+
+def _workers() -> int:
+    """Decoding takes about a quarter of the work; the threads of the engine do the rest."""
+    return min(_MOST_WORKERS, max(2, cores() // 2))
 
 
 def _decoded(
