@@ -514,3 +514,17 @@ def test_prediction_reads_errors_as_they_are(recipe: Recipe, tmp_path: Path) -> 
     assert encoder.views == 2
     with pytest.raises(VideoError, match="does not exist"):
         encoder.read(tmp_path / "gone.mp4")
+
+
+def test_real_files_of_many_containers_are_stored_as_they_are_predicted(
+    real_data: Path, recipe_with: Recipes, tmp_path: Path
+) -> None:
+    files = sorted((real_data / "clips").iterdir())
+    recipe = recipe_with("streams.0.backbone=lite0", "streams.0.weights=auto", "streams.0.size=224")
+    manifest = Manifest([Sample(f.name) for f in files], real_data / "clips")
+    features = extract(manifest, recipe, store=tmp_path)
+    assert features.bad == []
+    encoder = make_encoder(build_recognizer(recipe, ["a", "b"]))
+    for row, file in enumerate(files):
+        found, _ = encoder.encode(encoder.read(file))
+        np.testing.assert_array_equal(found, features.batch(np.array([row]))[0])
