@@ -183,17 +183,25 @@ def load_recipe(source: str | Path | Recipe = "default", overrides: Sequence[str
             raise UsageError(
                 f"{origin} must hold `key: value` lines, not a {type(values).__name__}."
             )
+    recipe = _checked(values, origin)
+    if not overrides:
+        return recipe
+    values = recipe.model_dump(mode="json")  # complete, so that every key has a place to override
     for override in overrides:
         _apply(values, override)
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(_explain(error, origin)) from None
+    return _checked(values, origin)
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The complete recipe as YAML: a run can be repeated from it alone."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _checked(values: dict[str, Any], origin: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error, origin)) from None
 
 
 def _read(source: str | Path) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Container
 from dataclasses import replace
 
 from frameflow.audit.scenes import read_backgrounds, same_scene_pairs
@@ -52,7 +53,7 @@ def find_groups(manifest: Manifest, *, workers: int | None = None) -> Manifest:
     by_name = len({root(index) for index in range(len(manifest))})
     for pair in pairs:
         join(pair.one, pair.two)
-    names = _names(manifest, [root(index) for index in range(len(manifest))])
+    names = _names(manifest, [root(i) for i in range(len(manifest))], backgrounds.failed)
     found = len(set(names))
     if manifest.has_groups and found < by_name:
         log.info("Joined %d groups into %d, as their clips show one scene.", by_name, found)
@@ -74,14 +75,15 @@ def find_groups(manifest: Manifest, *, workers: int | None = None) -> Manifest:
     )
 
 
-def _names(manifest: Manifest, roots: list[int]) -> list[str]:
+def _names(manifest: Manifest, roots: list[int], failed: Container[int]) -> list[str]:
     """The old group of the first member, or a name from what its video holds."""
     paths = {i: manifest.path(manifest[i]) for i in sorted(set(roots)) if not manifest[i].group}
     digests = content_digests(paths.values())
     names = {}
     for index, path in paths.items():
         digest = digests[path]
-        if isinstance(digest, VideoError):  # unreadable: a group of its own, by its place
+        if index in failed or isinstance(digest, VideoError):
+            # A group of its own, by its place: all empty files hold the same.
             digest = hashlib.sha256(os.fsencode(path)).hexdigest()
         names[index] = f"scene-{digest[:10]}"
     return [names.get(index) or manifest[index].group for index in roots]

@@ -35,6 +35,9 @@ AllowLeak = Annotated[
 ]
 
 
+_INTERRUPTED = 130
+
+
 class _Lines(logging.Handler):
     """Log records as plain lines on stderr, so stdout stays free for results."""
 
@@ -66,8 +69,10 @@ def run_app(app: Callable[[], Any], *, debug: bool) -> None:
         app()
     except FrameFlowError as error:
         _fail(str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt:
-        _fail("Stopped.", 130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # the parser has caught Ctrl-C, and says nothing
+            typer.echo("Stopped.", err=True)
+        raise
     except BrokenPipeError:
         # The reader of a pipe went away (`| head`): the rest is not wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

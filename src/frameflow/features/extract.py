@@ -68,7 +68,8 @@ def extract(
             recipe where None.
         views: in place of the recipe's number.
         workers: threads that decode; half as many as cores, from 2 to 8, where None.
-        max_bad: in place of the recipe's: the share of unreadable samples at which to stop.
+        max_bad: the share of unreadable samples at which to stop, where the manifest is part of
+            the data set that the recipe's ``max_bad`` is a share of.
 
     Returns:
         The features of the readable samples, in manifest order, and the list of the others.
@@ -88,7 +89,8 @@ def extract(
     targets = targets_of(encoder, flips, store or home() / "features")
     jobs = _jobs(manifest, keys, targets)
     limit = recipe.max_bad if max_bad is None else max_bad
-    quarantine = _Quarantine(manifest, keys, bad, limit)
+    stated = f"{recipe.max_bad:g}{'' if max_bad is None else ' of the whole data set'}"
+    quarantine = _Quarantine(manifest, keys, bad, limit, stated)
     quarantine.check()
     if jobs:
         stored = len(set(keys.values())) - len(jobs)
@@ -195,11 +197,16 @@ class _Quarantine:
     """The samples set aside, and the point at which there are too many of them."""
 
     def __init__(
-        self, manifest: Manifest, keys: dict[int, str], bad: dict[int, str], limit: float
+        self,
+        manifest: Manifest,
+        keys: dict[int, str],
+        bad: dict[int, str],
+        limit: float,
+        stated: str,
     ) -> None:
         self.samples = manifest.samples
         self.name = manifest.source or "MANIFEST"
-        self.limit = limit
+        self.limit, self.stated = limit, stated
         self.reasons = dict(bad)
         self._rows: dict[str, list[int]] = {}
         for index, key in keys.items():
@@ -230,7 +237,7 @@ class _Quarantine:
         if count == total:
             raise FrameFlowError(f"None of the {total} videos can be read: {first}.")
         raise FrameFlowError(
-            f"{count} of {total} videos cannot be read, more than max_bad ({self.limit:g}) allows: "
+            f"{count} of {total} videos cannot be read, more than max_bad ({self.stated}) allows: "
             f"{first}. `frameflow data check {self.name}` lists all of them; mend or remove them, "
             f"or raise max_bad."
         )

@@ -76,6 +76,8 @@ def evaluate(
         LeakError: another manifest shares groups or clips with the training.
         FrameFlowError: more videos cannot be read than the recipe's ``max_bad`` allows.
     """
+    from frameflow.features.extract import extract
+
     folder = run_folder(run)
     if views is not None and views < 1:
         raise UsageError(f"views ({views}) must be > 0.")
@@ -92,7 +94,15 @@ def evaluate(
     )
     views = views or recipe.views.test
     into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
-    features = _extract(scored.manifest, recognizer, views=views, engine=engine)
+    features = extract(
+        scored.manifest,
+        recipe,
+        purpose="test",
+        engine=engine,
+        backbones=recognizer.backbones(),
+        views=views,
+        max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
+    )
     found = Predictions(features.samples, recognizer.labels, average_views(recognizer, features))
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder, engine=engine
@@ -146,19 +156,13 @@ def describe(metrics: dict[str, Any]) -> str:
     return "\n".join([*(f"{w}: {s}" for w, s in warnings(metrics)), *lines, *metrics["notes"]])
 
 
-def _extract(
-    manifest: Manifest, recognizer: "Recognizer", *, views: int, engine: EngineKind
-) -> "Features":
-    from frameflow.features.extract import extract
+def _bad_share(run: Path, own: Manifest, scored: Scope, max_bad: float) -> float:
+    """How many of a run's own samples may be bad, lest one of a small split end the job.
 
-    return extract(
-        manifest,
-        recognizer.recipe,
-        purpose="test",
-        engine=engine,
-        backbones=recognizer.backbones(),
-        views=views,
-    )
+    The share is one of the whole manifest, less what training set aside already.
+    """
+    left = max_bad * len(own) - len(bad_in_training(run, besides=scored.split))
+    return min(1.0, max(0.0, left) / len(scored.manifest))
 
 
 def _metrics(found: Predictions, recipe: Recipe) -> dict[str, Any]:
