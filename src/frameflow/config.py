@@ -30,8 +30,8 @@ class _Strict(BaseModel):
 class Sampling(_Strict):
     """Which frames of a sample make a clip."""
 
-    strategy: Strategy = "uniform"
-    frames: Positive = 16
+    strategy: Strategy = Field("uniform", description="how the frames are chosen, see Sampling")
+    frames: Positive = Field(16, description="T, frames of a clip")
     stride: Positive = Field(1, description="dense, first: frames from one to the next")
     spacing: float | None = Field(
         None, gt=0, description="dense, first: seconds from one frame to the next; replaces stride"
@@ -45,14 +45,17 @@ class Stream(_Strict):
     around mid grey.
     """
 
-    kind: StreamKind = "rgb"
-    backbone: str = "tf_efficientnet_lite0"
+    kind: StreamKind = Field("rgb", description="the frames, or the differences between them")
+    backbone: str = Field("tf_efficientnet_lite0", description="an image model of timm")
     weights: str = Field("auto", description="auto, none, hub, or a .safetensors or .pth file")
     size: Positive | None = Field(None, description="side in px; the backbone's own where null")
     grid: Annotated[int, Field(ge=1, le=7)] = Field(
         1, description="1: the backbone's pooled features; g: its last stage over g x g parts"
     )
-    fit: Fit = "crop"
+    fit: Fit = Field(
+        "crop",
+        description="centre square; whole frame with bars; whole frame distorted; several squares",
+    )
     crops: Positive = Field(3, description="fit: crops: how many along the long side")
     gap: Positive = Field(1, description="difference: frames between the two")
     gain: float = Field(1.0, gt=0, description="difference: factor on the difference")
@@ -71,7 +74,7 @@ class Head(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = "statistics"
+    name: str = Field("statistics", description="see Heads")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -81,40 +84,42 @@ class Head(BaseModel):
 class Train(_Strict):
     """How the head learns."""
 
-    epochs: Positive = 60
-    batch_size: Positive = 64
+    epochs: Positive = Field(60, description="the most there are")
+    batch_size: Positive = Field(64, description="samples a step")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0, description="learning rate after warm-up")
     weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: float = Field(3.0, ge=0)
-    label_smoothing: Share = 0.1
-    clip_grad: float | None = Field(None, gt=0)
-    balance: Literal["none", "weights", "oversample"] = "none"
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the rate")
+    warmup_epochs: float = Field(3.0, ge=0, description="epochs in which the rate rises")
+    label_smoothing: Share = Field(0.1, description="of the training targets")
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    balance: Literal["none", "weights", "oversample"] = Field(
+        "none", description="of unequal classes: weights in the loss, or rare ones drawn more often"
+    )
     patience: Positive | None = Field(15, description="epochs without a better validation loss")
-    seed: int = 0
+    seed: int = Field(0, description="of the weights, the order, dropout, and a split made here")
 
 
 class Split(_Strict):
     """The shares that are cut where the manifest brings no split."""
 
-    val: Share = 0.15
-    test: Share = 0.2
+    val: Share = Field(0.15, description="share of the samples for validation")
+    test: Share = Field(0.2, description="share of the samples for the test")
 
 
 class Evaluation(_Strict):
     """How a trained run is scored."""
 
-    topk: Positive = 5
+    topk: Positive = Field(5, description="k of top-k")
     resamples: Positive = Field(2000, description="bootstrap draws over groups")
-    confidence: float = Field(0.95, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals")
 
 
 class Recipe(_Strict):
     """Every choice of a run."""
 
-    name: str = "custom"
-    description: str = ""
+    name: str = Field("custom", description="names the run")
+    description: str = Field("", description="what it is, in a line")
     sampling: Sampling = Sampling()
     streams: tuple[Stream, ...] = Field((Stream(),), min_length=1)
     views: Views = Views()

@@ -1,14 +1,8 @@
 # ruff: noqa: ARG001  (fixtures that are wanted for what they make)
 """The real command line in this process, on tiny generated videos."""
 
-import contextlib
-import io
-import logging
-import shlex
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,121 +11,18 @@ import pytest
 
 LABELS = ("lob, hoch", "Rückhand")  # a space, commas, letters beyond ASCII
 SCENES = 6  # of each label, two clips each
-# A small backbone of random weights: what these tests look at is what is said and written.
-FAST = [
-    *("--set", "streams.0.backbone=mobilenetv3_small_050"),
-    *("--set", "streams.0.weights=none"),
-    *("--set", "streams.0.size=64"),
-    *("--set", "sampling.frames=4"),
-    *("--set", "train.epochs=3"),
-    *("--set", "evaluation.resamples=50"),
-    *("--engine", "torch"),
-]
 
-
-@dataclass(frozen=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The message of a failure, after ``Error: ``."""
-        assert self.code in (1, 2), self
-        _, _, message = self.err.partition("Error: ")
-        assert message, self.err
-        assert len(message.strip().splitlines()) <= 2, f"more than two lines: {message}"
-        return message.strip()
-
-
-def invoke(*arguments: object) -> Said:
-    """Run ``frameflow ARGUMENTS`` in this process; a traceback fails the test."""
-    from frameflow.cli import main
-
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    before, code = sys.argv, 0
-    log = logging.getLogger("frameflow")
-    kept = (log.handlers[:], log.level, log.propagate)
-    sys.argv = ["frameflow", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    finally:
-        sys.argv = before
-        log.handlers[:], log.level, log.propagate = kept
-    said = Said(code, *(_text(stream) for stream in (out, err)))
-    assert "--debug" in arguments or "Traceback" not in said.err, said.err
-    return said
-
-
-def _text(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    stream.seek(0)
-    return stream.read()
+Film = Callable[..., Path]
+Command = Callable[..., Any]  # see `frameflow` in tests/conftest.py
 
 
 @pytest.fixture(scope="session")
-def frameflow() -> Callable[..., Said]:
-    """``frameflow("train", "VIDEOS", ...)``, or one line as a shell would take it."""
-
-    def run(*arguments: object) -> Said:
-        if len(arguments) == 1 and isinstance(arguments[0], str):
-            return invoke(*shlex.split(arguments[0]))
-        return invoke(*arguments)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def fast() -> list[str]:
-    """Options of ``train``, ``crossval`` and ``features`` for a run in a second."""
-    return list(FAST)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for one another make small networks slow."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def make_clip(path: Path, *, scene: int, seed: int, frames: int = 12) -> Path:
-    """A white square that wanders through a room of coloured blocks, with some noise."""
-    from frameflow.video.write import write_video
-
-    blocks = np.random.default_rng(scene).integers(20, 235, (6, 12, 3))
-    rng = np.random.default_rng(1000 + seed)
-    film = np.repeat(blocks.repeat(8, 0).repeat(8, 1)[None], frames, axis=0)
-    start = rng.integers(0, 60)
-    for index, frame in enumerate(film):
-        frame[15:35, start + 2 * (index % 12) :][:, :12] = 255
-    film = film + rng.integers(-6, 7, film.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, np.clip(film, 0, 255).astype(np.uint8), rate=12)
-    return path
-
-
-@pytest.fixture(scope="session")
-def film() -> Callable[..., Path]:
-    return make_clip
-
-
-@pytest.fixture(scope="session")
-def _filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _filmed(tmp_path_factory: pytest.TempPathFactory, film: Film) -> Path:
     folder = tmp_path_factory.mktemp("filmed") / "VIDEOS"
     for number, label in enumerate(LABELS):
         for clip in range(2 * SCENES):
             scene = SCENES * number + clip // 2
-            make_clip(folder / label / f"{clip:02d}.mp4", scene=scene, seed=100 * number + clip)
+            film(folder / label / f"{clip:02d}.mp4", scene=scene, seed=100 * number + clip)
     return folder
 
 
@@ -144,7 +35,7 @@ def videos(_filmed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.fixture
-def manifest(videos: Path, frameflow: Callable[..., Said]) -> Path:
+def manifest(videos: Path, frameflow: Command) -> Path:
     """``manifest.csv`` of the videos, with groups and a split."""
     for command in ("scan VIDEOS", "groups manifest.csv", "split manifest.csv"):
         assert frameflow(f"data {command}").code == 0
@@ -152,9 +43,9 @@ def manifest(videos: Path, frameflow: Callable[..., Said]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _trained(_filmed: Path) -> Path:
+def _trained(_filmed: Path, frameflow: Command, fast: list[str]) -> Path:
     run = _filmed.parent / "run"
-    assert invoke("train", _filmed, "-o", run, *FAST).code == 0
+    assert frameflow("train", _filmed, "-o", run, *fast).code == 0
     return run
 
 
@@ -184,13 +75,13 @@ def edit() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def spoil() -> Callable[[Path], dict[str, str]]:
+def spoil(film: Film) -> Callable[[Path], dict[str, str]]:
     """Write unusable files into a folder; the names and what is said of each."""
 
     def write(folder: Path) -> dict[str, str]:
         import av
 
-        whole = make_clip(folder / "whole.mp4", scene=99, seed=99).read_bytes()
+        whole = film(folder / "whole.mp4", scene=99, seed=99).read_bytes()
         (folder / "whole.mp4").unlink()
         (folder / "zero.mp4").write_bytes(b"")
         (folder / "text.mp4").write_text("no video\n" * 40)

@@ -1,6 +1,7 @@
 """`frameflow predict` and `frameflow features`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,7 +100,7 @@ def features(
     extract(samples.replace(found.samples), chosen, purpose="test", engine=engine)
     typer.echo(f"Stored {len(found.samples)} samples, {found.frames} x {found.dim} each.")
     if found.bad:
-        typer.echo(f"Set aside {len(found.bad)}: `frameflow data check {manifest}` says why.")
+        typer.echo(f"Set aside {len(found.bad)}: `frameflow data check {quote(str(manifest))}` says why.")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ class Units:
         without = sum(1 for index in indices if not self.manifest[index].group)
         if not without:
             return
-        name = self.manifest.source or "MANIFEST"
+        name = shlex.quote(str(self.manifest.source or "MANIFEST"))
         risk = (
             "If several were cut from one recording, scores will be too high. "
             f"`frameflow data groups {name} -o {name}` finds groups from the pictures."

@@ -6,6 +6,7 @@ path, is not computed again, and a job that was killed goes on where it was.
 """
 
 import logging
+import shlex
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -205,7 +206,7 @@ class _Quarantine:
         stated: str,
     ) -> None:
         self.samples = manifest.samples
-        self.name = manifest.source or "MANIFEST"
+        self.name = shlex.quote(str(manifest.source or "MANIFEST"))
         self.limit, self.stated = limit, stated
         self.reasons = dict(bad)
         self._rows: dict[str, list[int]] = {}

@@ -209,6 +209,37 @@ def load(run: Source, *, engine: EngineKind = "auto", views: int | None = None) 
     return Predictor(load_recognizer(run_folder(run)), engine=engine, views=views)
 
 
+def predict(
+    run: Source,
+    videos: Source | Sequence[Source],
+    *,
+    topk: int = 5,
+    views: int | None = None,
+    engine: EngineKind = "auto",
+) -> list[Result]:
+    """Predict what files, folders and globs name, with a run.
+
+    Args:
+        run: the folder of a run.
+        videos: one name or several.
+        topk: how many labels each prediction ranks.
+        views: see `Predictor`.
+        engine: see `Predictor`.
+
+    Returns:
+        For each video a `Prediction`, or the `VideoError` that says why there is none.
+
+    Raises:
+        UsageError: no such run, or a folder or glob without a video.
+
+    Example:
+        >>> predict("runs/first", ["clips/", "more/*.avi"])  # doctest: +SKIP
+        [Prediction('clips/a.mp4': serve 0.912, backhand 0.053), ...]
+    """
+    paths = expand_paths(videos)
+    return load(run, engine=engine, views=views).predict(paths, topk=topk)
+
+
 def run_folder(run: Source) -> Path:
     """The folder of a run, checked to be one.
 
