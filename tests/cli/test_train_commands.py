@@ -149,6 +149,12 @@ class TestTrain:
         assert said.code == 2
         assert "needs samples of at least two classes" in said.error
 
+    def test_what_to_do_next_can_be_pasted(self, manifest, frameflow, fast) -> None:
+        said = frameflow("train", manifest, "-o", "my run", *fast)
+        follow = re.search(r"Next: +frameflow (.*) VIDEO", said.out)
+        assert follow
+        assert frameflow(f"{follow[1]} VIDEOS/Rückhand/00.mp4").code == 0
+
     def test_a_class_with_one_clip(self, videos, film, frameflow, fast) -> None:
         film(videos / "rare" / "0.mp4", scene=70, seed=70)
         said = frameflow("train", videos, "-o", "run", *fast)
@@ -364,3 +370,14 @@ class TestRecipes:
         said = frameflow("recipes frozen-gruu")
         assert said.code == 2
         assert "Did you mean 'frozen-gru'" in said.error
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frameflow) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = frameflow("demo --clips 4")
+    assert said.code == 0
+    assert re.search(r"in order +[\d.]+ +[\d.]+", said.out)
+    follow = re.search(r"Next: +frameflow (predict .*)", said.out)
+    assert follow
+    assert frameflow(follow[1]).code == 0

@@ -100,7 +100,8 @@ def features(
     extract(samples.replace(found.samples), chosen, purpose="test", engine=engine)
     typer.echo(f"Stored {len(found.samples)} samples, {found.frames} x {found.dim} each.")
     if found.bad:
-        typer.echo(f"Set aside {len(found.bad)}: `frameflow data check {quote(str(manifest))}` says why.")
+        check = f"frameflow data check {quote(str(manifest))}"
+        typer.echo(f"Set aside {len(found.bad)}: `{check}` says why.")
 
 
 def register(app: typer.Typer) -> None:

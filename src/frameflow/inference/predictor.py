@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import os
+import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -256,7 +257,7 @@ def run_folder(run: Source) -> Path:
         if inside:
             cure = f"Did you mean {path / inside[-1]}?"
         elif (path / "recipe.yaml").is_file() and not (path / "crossval.json").exists():
-            cure = f"Its training did not end: frameflow train --resume {path}"
+            cure = f"Its training did not end: frameflow train --resume {shlex.quote(str(path))}"
         else:
             cure = "`frameflow train` writes runs."
         raise UsageError(f"{path} is no finished run: it has no {' and no '.join(missing)}. {cure}")

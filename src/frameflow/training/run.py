@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ class Run:
             f"{describe(self.metrics)}\n"
             f"Run:     {self.path}\n"
             f"Report:  {self.report}\n"
-            f"Next:    frameflow predict {self.path} VIDEO"
+            f"Next:    frameflow predict {shlex.quote(str(self.path))} VIDEO"
         )
 
     def _file(self, name: str) -> Path:
