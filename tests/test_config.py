@@ -86,3 +86,10 @@ def test_overrides_that_fit_nowhere(override: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_recipe("default", [override])
     assert says in str(caught.value)
+
+
+def test_another_head_starts_from_its_own_options() -> None:
+    recipe = load_recipe("default", ["head.hidden=32", "head.name=gru"])
+    assert (recipe.head.name, recipe.head.options) == ("gru", {"hidden": 32})
+    same = load_recipe("default", ["head.name=statistics"])
+    assert same.head == load_recipe("default").head

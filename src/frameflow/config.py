@@ -164,7 +164,8 @@ def load_recipe(source: str | Path | Recipe = "default", overrides: Sequence[str
 
     Args:
         source: a name, a path ending in ``.yaml`` or ``.yml``, or a recipe.
-        overrides: ``"train.lr=0.001"`` and the like; the value is read as YAML.
+        overrides: ``"train.lr=0.001"`` and the like; the value is read as YAML. Another
+            ``head.name`` drops the options of the recipe's head.
 
     Raises:
         UsageError: unknown name, unreadable file, unknown key or value out of range.
@@ -192,7 +193,8 @@ def load_recipe(source: str | Path | Recipe = "default", overrides: Sequence[str
     if not overrides:
         return recipe
     values = recipe.model_dump(mode="json")  # complete, so that every key has a place to override
-    for override in overrides:
+    # A head's name first: it clears the options of the head before.
+    for override in sorted(overrides, key=lambda text: not text.startswith("head.name=")):
         _apply(values, override)
     return _checked(values, origin)
 
@@ -229,6 +231,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
         if isinstance(node, list):
             node[int(last)] = yaml.safe_load(text)
+        elif parents == ["head"] and last == "name":
+            # The options are those of the head that goes; the new one starts from its own.
+            if node.get("name") != text.strip():
+                node.clear()
+            node["name"] = text.strip()
         else:
             node[last] = _scalar(text)
     except (IndexError, ValueError, TypeError, AttributeError):

@@ -327,7 +327,7 @@ class TestFeatures:
         frameflow("data scan VIDEOS")
         said = frameflow("features", manifest, *fast)
         assert said.code == 0
-        assert said.out == "Stored 25 samples, 4 x 1024 each.\n"
+        assert said.out == "Stored 25 samples, 4 x 2592 each.\n"
         assert "Computing features" in said.err
         again = frameflow("features", manifest, *fast)
         assert "Computing features" not in again.err

@@ -79,6 +79,8 @@ def make_recipe(*overrides: str) -> Recipe:
             f"streams.0.backbone={BACKBONE}",
             "streams.0.weights=none",
             f"streams.0.size={SIZE}",
+            "streams.0.fit=crop",
+            "streams.0.grid=1",
             *overrides,
         ],
     )

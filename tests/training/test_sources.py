@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from frameflow.config import Recipe, load_recipe
@@ -14,8 +15,10 @@ from frameflow.training.sources import (
     fold_splits,
     name_of,
     read_source,
+    warn_of_shared_scenes,
     with_splits,
 )
+from frameflow.video.write import write_video
 
 RECIPE: Recipe = load_recipe("default", ["split.val=0.2", "split.test=0.2"])
 
@@ -156,3 +159,24 @@ def test_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert name_of(".") == "my.clips"
     assert name_of("clips/tennis.csv") == "tennis"
     assert name_of(made()) == "clips"
+
+
+def test_shared_scenes_are_told_where_no_groups_are_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    for scene in range(3):
+        room = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        for clip in range(2):
+            frames = np.repeat(room[None], 6, axis=0)
+            frames[np.arange(6), 10 + clip : 14 + clip, 10:14] = 255
+            write_video(tmp_path / f"{scene}{clip}.mp4", frames, rate=6)
+    apart = [
+        Sample(f"{s}{c}.mp4", "a", "test" if s == 2 else "train") for s in range(3) for c in (0, 1)
+    ]
+    mixed = [Sample(f"{s}{c}.mp4", "a", "test" if c else "train") for s in range(3) for c in (0, 1)]
+    with caplog.at_level(logging.INFO, logger="frameflow"):
+        warn_of_shared_scenes(Manifest(apart, tmp_path))
+        assert "another split" not in caplog.text
+        warn_of_shared_scenes(Manifest(mixed, tmp_path))
+    assert "6 clips show a scene that stands in another split too" in caplog.text

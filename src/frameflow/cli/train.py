@@ -137,7 +137,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where clips and runs go.")] = Path(
         "demo"
     ),
-    clips: Annotated[int, typer.Option(min=4, help="Clips per action.")] = 60,
+    clips: Annotated[int, typer.Option(min=4, help="Clips per action.")] = 100,
     seed: int = 0,
 ) -> None:
     """The whole story on clips it makes: train, evaluate, report. No network, no GPU."""

@@ -12,7 +12,7 @@ from frameflow.training.run import Run
 log = logging.getLogger(__name__)
 
 
-def demo(out: str | os.PathLike[str] = "demo", *, clips: int = 60, seed: int = 0) -> str:
+def demo(out: str | os.PathLike[str] = "demo", *, clips: int = 100, seed: int = 0) -> str:
     """Make clips of little people, train two heads on the same features, and compare them.
 
     Five pairs of the actions are time reversals of one another. A head that averages over time
@@ -21,7 +21,7 @@ def demo(out: str | os.PathLike[str] = "demo", *, clips: int = 60, seed: int = 0
 
     Args:
         out: where the clips and the runs go; clips that are there already are used again.
-        clips: per action.
+        clips: per action; every two of them show another person in another place.
         seed: of the clips, the split and the training.
 
     Returns:
@@ -31,7 +31,7 @@ def demo(out: str | os.PathLike[str] = "demo", *, clips: int = 60, seed: int = 0
 
     folder = Path(out)
     log.info("Drawing %d clips of each action into %s.", clips, folder / "clips")
-    manifest = make_dataset(folder / "clips", clips=clips, seed=seed)
+    manifest = make_dataset(folder / "clips", clips=clips, groups=max(clips // 2, 2), seed=seed)
     log.info("Training a head that reads the frames in order.")
     temporal = train(manifest, recipe="demo", seed=seed, out=_next(folder / "temporal"))
     log.info("Training a head that averages over time, on the same features.")
@@ -49,12 +49,12 @@ def demo(out: str | os.PathLike[str] = "demo", *, clips: int = 60, seed: int = 0
         lines.append(f"{name:<10}{top1:>8.3f}{within:>28.3f}   (chance 0.5)")
     metrics = temporal.metrics
     bounds = metrics["intervals"]["top1"]
-    sure = f"95 % interval of the first {bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
+    sure = f"; 95 % interval of the first {bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""
     clip = min((folder / "clips" / "wave").glob("*.mp4"))
     lines += [
         "",
-        f"Scored on {metrics['samples']} clips of {metrics['groups']} people and places that "
-        f"training never saw. {sure}",
+        f"Scored on {metrics['samples']} clips whose people and places ({metrics['groups']}) "
+        f"training never saw{sure}.",
         f"Report:  {temporal.report}",
         f"Next:    frameflow predict {temporal.path} {clip}",
     ]

@@ -23,6 +23,7 @@ from frameflow.training._checkpoint import Keeper
 from frameflow.training._random import reproducible
 from frameflow.training.examples import Examples, FeatureExamples
 from frameflow.training.history import Epoch, Fitted, TensorBoard
+from frameflow.training.summaries import Decider, summarised
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +44,15 @@ def train_head(
     """Train a head on stored features; the arguments are those of `fit`.
 
     A head that standardises (it has ``prepare``) sees training features before the first epoch.
+    Where it learns from a fixed summary of a clip, that is computed once and not every epoch.
     """
     prepare = getattr(head, "prepare", None)
     if prepare is not None and len(training):
         prepare(training.parts())
-    return fit(head, training, validation, settings, folder=folder, resume=resume)
+    module: nn.Module = head
+    if summaries := summarised(head, training, validation):
+        (training, validation), module = summaries, Decider(head)
+    return fit(module, training, validation, settings, folder=folder, resume=resume)
 
 
 def fit(

@@ -22,6 +22,7 @@ from frameflow.training.sources import (
     check_classes,
     name_of,
     read_source,
+    warn_of_shared_scenes,
     with_groups,
     with_splits,
 )
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from frameflow.training.history import Fitted
 
 log = logging.getLogger(__name__)
+
+FEW = 1000  # clips
 
 
 def train(
@@ -86,6 +89,10 @@ def train(
     manifest = with_splits(manifest, chosen, fold=fold)
     check_classes(manifest)
     refuse_leaks(manifest, allow=allow_leak, folder=scanned)
+    if not manifest.has_groups:
+        warn_of_shared_scenes(manifest)
+    if chosen.name == "default" and len(manifest) < FEW:
+        log.info("With so few clips --recipe few-clips takes longer and often scores higher.")
 
     path = new_run_folder(out, recipe=chosen.name, source=name_of(source))
     log.info("The run is in %s.", path)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,24 @@ def with_groups(manifest: Manifest, *, always: bool = False) -> Manifest:
     groups = Counter(sample.group for sample in found)
     log.info("Found %d groups in %d samples.", len(groups), len(found))
     return found
+
+
+def warn_of_shared_scenes(manifest: Manifest) -> None:
+    """Say where clips in different splits show one scene, for a manifest that gives no groups."""
+    from frameflow.audit.scenes import crossing, read_backgrounds, same_scene_pairs
+
+    log.info("The manifest gives no groups: comparing its clips by content.")
+    pairs = crossing(same_scene_pairs(read_backgrounds(manifest)), manifest)
+    if pairs:
+        clips = len({index for pair in pairs for index in (pair.one, pair.two)})
+        name = shlex.quote(str(manifest.source)) if manifest.source else "MANIFEST"
+        log.warning(
+            "%d clips show a scene that stands in another split too, so the score will be too "
+            "high. `frameflow data check %s` lists them; `frameflow data groups %s`, then "
+            "`frameflow data split %s` mends it.",
+            clips,
+            *[name] * 3,
+        )
 
 
 def with_splits(manifest: Manifest, recipe: Recipe, *, fold: int | None) -> Manifest:

@@ -83,6 +83,8 @@ class Head(nn.Module):
     name: ClassVar[str]
     paper: ClassVar[str]
     any_length: ClassVar[bool] = True  # takes clips of another length than `frames`
+    # What is learnt sees one fixed vector per clip, `summary`, which training computes once.
+    summarises: ClassVar[bool] = False
     arguments: dict[str, Any]
 
     def __init__(
@@ -140,6 +142,23 @@ class Head(nn.Module):
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
         """``(B, T, D)`` features, zero where hidden, and a mask with a True per row, to logits."""
+        return self.decide(self.summarise(features, mask))
+
+    def summary(self, features: Tensor, mask: Tensor) -> Tensor:
+        """What a head that ``summarises`` makes of a clip without learning, ``(B, S)``.
+
+        ``decide`` of it is the same as calling the head.
+        """
+        features = self.centred(hide(features, mask), mask)
+        mask = mask | ~mask.any(dim=1, keepdim=True)
+        return self.summarise(self.standardised(features, mask), mask)
+
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """As ``classify``, up to where learning begins; ``(B, S)``."""
+        raise NotImplementedError
+
+    def decide(self, summary: Tensor) -> Tensor:
+        """``(B, S)`` summaries to ``(B, K)`` logits: all that is learnt."""
         raise NotImplementedError
 
     def prepare(self, batches: Batches) -> None:

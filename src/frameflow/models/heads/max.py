@@ -16,6 +16,7 @@ class MaxHead(Head):
     """
 
     name: ClassVar[str] = "max"
+    summarises: ClassVar[bool] = True
     paper: ClassVar[str] = "Ng et al., Beyond short snippets (conv pooling), CVPR 2015"
 
     def __init__(self, *, dropout: float = 0.2, **shape: Any) -> None:
@@ -24,5 +25,8 @@ class MaxHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.classifier = zeroed(nn.Linear(self.dim, self.classes))
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        return self.classifier(self.dropout(max_over(features, mask)))
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        return max_over(features, mask)
+
+    def decide(self, summary: Tensor) -> Tensor:
+        return self.classifier(self.dropout(summary))

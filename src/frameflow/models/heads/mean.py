@@ -19,6 +19,7 @@ class MeanHead(Head):
     """
 
     name: ClassVar[str] = "mean"
+    summarises: ClassVar[bool] = True
     paper: ClassVar[str] = "Karpathy et al., Large-scale video classification with CNNs, CVPR 2014"
 
     def __init__(self, *, dropout: float = 0.2, **shape: Any) -> None:
@@ -27,5 +28,8 @@ class MeanHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.classifier = zeroed(nn.Linear(self.dim, self.classes))
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        return self.classifier(self.dropout(mean_over(features, mask)))
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        return mean_over(features, mask)
+
+    def decide(self, summary: Tensor) -> Tensor:
+        return self.classifier(self.dropout(summary))

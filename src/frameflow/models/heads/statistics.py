@@ -20,22 +20,29 @@ class StatisticsHead(Head):
 
     Mean, maximum, standard deviation, mean absolute change from a frame to the next, and the
     means of equal parts of the clip, which tell the order apart. Strong on few clips: nothing
-    but the linear classifier is learnt.
+    but the linear classifier is learnt. The S statistics are standardised and divided by the
+    square root of S, so that one learning rate serves any number of them.
 
     Args:
         segments: parts of the clip whose means are taken; 0 for none.
+        spread: take maximum, deviation and change too, not the means alone.
         dropout: share of the statistics that is dropped in training.
         **shape: ``dim``, ``frames``, ``classes``, ``standardise`` (of the statistics), ``centre``
             (of the parts' means only: they are taken from the mean of the whole clip).
     """
 
     name: ClassVar[str] = "statistics"
+    summarises: ClassVar[bool] = True
     paper: ClassVar[str] = "Ng et al. 2015 (pooling); Wang et al., Temporal segment networks, 2016"
 
-    def __init__(self, *, segments: int = 4, dropout: float = 0.5, **shape: Any) -> None:
+    def __init__(
+        self, *, segments: int = 4, spread: bool = True, dropout: float = 0.5, **shape: Any
+    ) -> None:
         self._whole("segments", segments, least=0)
+        self._flag("spread", spread)
         self._share("dropout", dropout)
         self.segments = segments
+        self.spread = spread
         super().__init__(**shape)
         self.dropout = nn.Dropout(dropout)
         self.classifier = zeroed(nn.Linear(self.length, self.classes))
@@ -43,7 +50,7 @@ class StatisticsHead(Head):
     @property
     def length(self) -> int:
         """How many statistics there are."""
-        return self.dim * (4 + self.segments)
+        return self.dim * ((4 if self.spread else 1) + self.segments)
 
     def make_standardise(self) -> Standardise:
         return Standardise(self.length)
@@ -54,11 +61,14 @@ class StatisticsHead(Head):
     def standardised(self, features: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
         return features
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
         statistics = self.statistics(features, mask)
-        if self.standardise is not None:
-            statistics = self.standardise(statistics)
-        return self.classifier(self.dropout(statistics))
+        if self.standardise is None:
+            return statistics
+        return self.standardise(statistics) / self.length**0.5
+
+    def decide(self, summary: Tensor) -> Tensor:
+        return self.classifier(self.dropout(summary))
 
     def rows(self, features: Tensor, mask: Tensor) -> Tensor:
         return self.statistics(hide(features, mask), mask)[mask.any(dim=1)]
@@ -73,10 +83,12 @@ class StatisticsHead(Head):
         weights = segment_weights(count, mask.shape[1], self.segments).to(features.dtype)
         means = torch.cat([visible, weights], dim=1) @ features
         mean = means[:, :1]
+        parts = means[:, 1:] - mean if self.centre else means[:, 1:]
+        if not self.spread:
+            return torch.cat([mean, parts], dim=1).flatten(1)
         spread = (visible @ (features - mean).square() + 1e-12).sqrt()
         change = steps @ (features[:, 1:] - features[:, :-1]).abs()
         largest = max_over(features, front).unsqueeze(1)
-        parts = means[:, 1:] - mean if self.centre else means[:, 1:]
         return torch.cat([mean, largest, spread, change, parts], dim=1).flatten(1)
 
 
