@@ -16,11 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from frameflow.errors import UsageError, listing, near_names
 
 Strategy = Literal["uniform", "segments", "dense", "first"]
-Fit = Literal["crop", "letterbox", "squash", "crops"]
-StreamKind = Literal["rgb", "difference"]
+Fit = Literal["crop", "letterbox", "squash", "crops", "follow"]
+StreamKind = Literal["rgb", "difference", "flow", "stack"]
+Pool = Literal["own", "max", "tokens"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Strict(BaseModel):
@@ -42,23 +46,44 @@ class Stream(_Strict):
     """What one backbone looks at.
 
     ``difference`` shows the backbone the frame ``gap`` later minus this one, times ``gain``,
-    around mid grey.
+    around mid grey. ``stack`` shows this frame, the one ``gap`` later and the one twice ``gap``
+    later, each in grey, as red, green and blue. ``flow`` shows the optical flow to the frame
+    ``gap`` later with the camera's own motion removed: right and down as red and green around mid
+    grey, ``gain`` times 8 levels a pixel, and its speed as blue.
     """
 
-    kind: StreamKind = Field("rgb", description="the frames, or the differences between them")
-    backbone: str = Field("tf_efficientnet_lite0", description="an image model of timm")
+    kind: StreamKind = Field("rgb", description="the frames, or how they change")
+    backbone: str = Field(
+        "tf_efficientnet_lite0", description="an image model of timm, or a video model (`Backbones`)"
+    )
     weights: str = Field("auto", description="auto, none, hub, or a .safetensors or .pth file")
     size: Positive | None = Field(None, description="side in px; the backbone's own where null")
     grid: Annotated[int, Field(ge=1, le=7)] = Field(
         1, description="1: the backbone's pooled features; g: its last stage over g x g parts"
     )
+    pool: Pool = Field(
+        "own",
+        description="the backbone's own pooling; the maximum over its last stage; "
+        "every place of it (video models: the tokens that an attentive probe reads)",
+    )
+    shift: Count = Field(
+        0, description="temporal shift: one of so many channels moves a frame each way (TSM: 8)"
+    )
+    cut: str | None = Field(
+        None, description="the layer whose activations are stored; what follows it can learn"
+    )
     fit: Fit = Field(
         "crop",
-        description="centre square; whole frame with bars; whole frame distorted; several squares",
+        description="centre square; whole frame with bars; whole frame distorted; several squares; "
+        "a square that follows what moves",
     )
     crops: Positive = Field(3, description="fit: crops: how many along the long side")
-    gap: Positive = Field(1, description="difference: frames between the two")
-    gain: float = Field(1.0, gt=0, description="difference: factor on the difference")
+    follow: float = Field(
+        0.8, gt=0, le=1, description="fit: follow: side of the square, share of the short side"
+    )
+    pace: Positive = Field(1, description="dense, first: times the stride, for a slower look")
+    gap: Positive = Field(1, description="difference, stack, flow: frames from one to the next")
+    gain: float = Field(1.0, gt=0, description="difference, flow: factor")
 
 
 class Views(_Strict):
@@ -81,22 +106,84 @@ class Head(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Unfreeze(_Strict):
+    """Parts of the backbones that learn, from when and at what rate."""
+
+    parts: tuple[str, ...] = Field(
+        ("*",), min_length=1, description="names of modules (layer4, blocks.6) or patterns (*)"
+    )
+    epoch: Count = Field(0, description="the first in which they learn, counted from 0")
+    lr: float = Field(0.1, gt=0, description="times train.lr")
+
+
+class Augment(_Strict):
+    """Changes to training clips, one draw for all frames of a clip."""
+
+    crop: float | None = Field(
+        None, gt=0, le=1, description="random resized crop: the least share of the area it keeps"
+    )
+    flip: bool = Field(False, description="mirror half of the clips, see mirror")
+    mirror: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of labels that a mirror turns into each other"
+    )
+    colour: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast, hue")
+    randaugment: Count = Field(0, description="RandAugment: operations per clip")
+    magnitude: float = Field(9.0, ge=0, le=10, description="RandAugment: their strength")
+    erase: Probability = Field(0.0, description="of a random rectangle erased in all frames")
+    low_light: Probability = Field(0.0, description="of a darkened, noisy clip")
+    blur: Probability = Field(0.0, description="of motion blur")
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup between clips")
+    cutmix: float = Field(0.0, ge=0, description="alpha of cutmix between clips")
+
+
 class Train(_Strict):
-    """How the head learns."""
+    """How the recognizer learns."""
 
     epochs: Positive = Field(60, description="the most there are")
     batch_size: Positive = Field(64, description="samples a step")
+    accumulate: Positive = Field(1, description="steps whose gradients are added before an update")
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0, description="learning rate after warm-up")
     weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="of the rate")
+    schedule: Literal["cosine", "constant", "plateau"] = Field(
+        "cosine", description="of the rate; plateau: a tenth after plateau epochs without progress"
+    )
+    plateau: Positive = Field(3, description="schedule: plateau: epochs waited")
     warmup_epochs: float = Field(3.0, ge=0, description="epochs in which the rate rises")
+    rounds: tuple[float, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="factors on lr, one round of epochs each, from the best of the one before",
+    )
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal: float = Field(2.0, ge=0, description="loss: focal: gamma")
     label_smoothing: Share = Field(0.1, description="of the training targets")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    balance: Literal["none", "weights", "oversample"] = Field(
-        "none", description="of unequal classes: weights in the loss, or rare ones drawn more often"
+    balance: Literal["none", "weights", "effective", "oversample"] = Field(
+        "none",
+        description="of unequal classes: weights in the loss, by count or by effective number, "
+        "or rare ones drawn more often",
+    )
+    learn: tuple[Unfreeze, ...] = Field((), description="parts of the backbones that learn")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor on the rate for each layer further from the output"
+    )
+    norm: Literal["fixed", "learn"] = Field(
+        "fixed", description="batch-norm statistics of the backbones"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="of learning backbones; auto: bfloat16 where the processor computes it",
+    )
+    compile: bool = Field(False, description="torch.compile: pays on GPUs and long trainings")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of the moving average of the weights that is kept"
     )
     patience: Positive | None = Field(15, description="epochs without a better validation loss")
+    cache: Literal["auto", "on", "off"] = Field(
+        "auto", description="decoded frames kept on disk, where backbones learn from videos"
+    )
+    workers: Count | None = Field(None, description="threads that read videos; by cores where null")
     seed: int = Field(0, description="of the weights, the order, dropout, and a split made here")
 
 
@@ -124,10 +211,23 @@ class Recipe(_Strict):
     streams: tuple[Stream, ...] = Field((Stream(),), min_length=1)
     views: Views = Views()
     head: Head = Head()
+    multilabel: bool = Field(False, description="several labels a clip, joined by |; sigmoid")
+    augment: Augment = Augment()
     train: Train = Train()
     split: Split = Split()
     evaluation: Evaluation = Evaluation()
     max_bad: Share = Field(0.1, description="the share of unreadable videos at which to stop")
+
+    @property
+    def way(self) -> Literal["frozen", "cut", "end-to-end"]:
+        """How the backbones are used.
+
+        ``frozen``: their features are stored. ``cut``: the activations of a layer are stored, and
+        what follows it learns. ``end-to-end``: they learn from videos.
+        """
+        if not self.train.learn:
+            return "frozen"
+        return "cut" if any(stream.cut for stream in self.streams) else "end-to-end"
 
     @model_validator(mode="after")
     def _splits_leave_training(self) -> "Recipe":
@@ -135,6 +235,23 @@ class Recipe(_Strict):
             raise ValueError(
                 f"split.val ({self.split.val}) + split.test ({self.split.test}) must be < 1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Recipe":
+        if any(stream.cut for stream in self.streams) and not self.train.learn:
+            raise ValueError(
+                "a stream has a cut, but nothing learns: name the parts in train.learn, "
+                "for instance [{parts: ['*']}]"
+            )
+        if self.way != "end-to-end" and self.augment != Augment():
+            raise ValueError(
+                f"augment needs backbones that learn from videos; here they are {self.way}: "
+                "set train.learn, or store several views (views.train, views.flip)"
+            )
+        paces = [stream.pace for stream in self.streams if stream.pace > 1]
+        if paces and self.sampling.strategy not in ("dense", "first"):
+            raise ValueError("pace needs sampling.strategy dense or first")
         return self
 
 
