@@ -21,7 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "self-attention": {"width": 16, "heads": 2},
     "bilstm-attention": {"hidden": 5, "attention": 4, "layers": 2},
     "gru": {"hidden": 5, "layers": 3},
-    "lstm": {"hidden": 5, "layers": 2, "bidirectional": True},
+    "lstm": {"hidden": [5, 4], "bidirectional": True, "dense": 3},
     "rnn": {"hidden": 5, "bidirectional": True},
     "conv1d": {"hidden": 5, "layers": 3},
     "average": {"hidden": 4},
@@ -217,6 +217,10 @@ def test_a_paper_is_named(name: str) -> None:
         ("gru", {"hidden": 0}, r"hidden \(0\)"),
         ("gru", {"hidden": "many"}, r"hidden \('many'\)"),
         ("gru", {"hidden": True}, r"hidden \(True\)"),
+        ("gru", {"hidden": [4, 0]}, r"hidden \(0\)"),
+        ("gru", {"hidden": [4, 3], "layers": 3}, r"one for each layer \(layers: 3\)"),
+        ("gru", {"hidden": [1, 1, 1, 1]}, r"list of 1 to 3"),
+        ("gru", {"dense": -1}, r"dense \(-1\)"),
         ("lstm", {"bidirectional": 1}, r"bidirectional \(1\).*true or false"),
         ("mean", {"dropout": 1.0}, r"dropout \(1.0\).*0 or more and < 1"),
         ("mean", {"dropout": "half"}, r"dropout \('half'\)"),
@@ -248,7 +252,7 @@ def test_underscores_do_for_hyphens() -> None:
 
 def test_options_of_a_head_come_with_their_defaults() -> None:
     options = head_options("gru")
-    expected = {"hidden": 256, "layers": 1, "bidirectional": False, "dropout": 0.2}
+    expected = {"hidden": 256, "layers": 1, "bidirectional": False, "dense": 0, "dropout": 0.2}
     assert options == {**expected, "standardise": True, "centre": False}
 
 
@@ -318,6 +322,21 @@ def test_recurrent_layers_are_those_of_packed_sequences(kind: str, cell: type[nn
     torch.testing.assert_close(final, torch.cat([last[-2], last[-1]], dim=1))
     seen = torch.arange(FRAMES) < count.unsqueeze(1)
     torch.testing.assert_close(states[seen], expected[seen])
+
+
+def test_units_of_each_layer_in_a_list() -> None:
+    one, other = make("gru", hidden=5, layers=2), make("gru", hidden=[5, 5], layers=2)
+    features, mask = torch.randn(2, FRAMES, DIM), torch.ones(2, FRAMES, dtype=torch.bool)
+    assert torch.equal(one(features, mask), other(features, mask))
+    narrow = make("gru", hidden=[5, 2], layers=1, dense=3, standardise=False)
+    sizes = {key: tuple(value.shape) for key, value in narrow.state_dict().items()}
+    assert sizes["recurrent.cells.1.weight_ih_l0"] == (3 * 2, 5)
+    assert sizes["dense.0.weight"] == (3, 2)
+    assert sizes["classifier.weight"] == (CLASSES, 3)
+    state = narrow.recurrent(features, mask.sum(dim=1))[1]  # type: ignore
+    hidden = (state @ narrow.dense[0].weight.T + narrow.dense[0].bias).clamp(min=0)  # type: ignore
+    expected = hidden @ narrow.classifier.weight.T + narrow.classifier.bias  # type: ignore
+    torch.testing.assert_close(narrow(features, mask), expected)
 
 
 def test_visible_frames_move_to_the_front_in_their_order() -> None:

@@ -1,11 +1,12 @@
 """Recurrent layers that skip hidden frames, shared by the recurrent heads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from frameflow.errors import UsageError
 from frameflow.models.heads.base import Head, take, visible_first
 
 _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
@@ -28,19 +29,21 @@ class Recurrent(nn.Module):
         kind: str,
         dim: int,
         *,
-        hidden: int,
-        layers: int,
+        hidden: int | Sequence[int],
+        layers: int = 1,
         bidirectional: bool,
         dropout: float,
     ) -> None:
         super().__init__()
         self.ways = 2 if bidirectional else 1
-        self.width = hidden * self.ways
+        units = [hidden] * layers if isinstance(hidden, int) else list(hidden)
+        self.width = units[-1] * self.ways
         self.dropout = nn.Dropout(dropout)
         cell = _CELLS[kind]
+        before = [dim, *(own * self.ways for own in units)]
         self.cells = nn.ModuleList(
-            cell(dim if layer == 0 else self.width, hidden, batch_first=True)
-            for layer in range(layers)
+            cell(width, own, batch_first=True)
+            for width, own in zip(before, units)
             for _ in range(self.ways)
         )
 
@@ -81,10 +84,11 @@ class RecurrentHead(Head):
     Hidden frames are skipped: the state is carried over them.
 
     Args:
-        hidden: units of each layer and direction.
+        hidden: units of each layer and direction; a list gives each layer its own.
         layers: how many are stacked, 1 to 3.
         bidirectional: also read the clip backwards.
-        dropout: share of the units dropped in training, between layers and before the classifier.
+        dense: units of a layer between the final state and the classifier; 0 for none.
+        dropout: share of the units dropped in training, between layers and after the last.
         **shape: ``dim``, ``frames``, ``classes``, ``standardise``.
     """
 
@@ -93,28 +97,44 @@ class RecurrentHead(Head):
     def __init__(
         self,
         *,
-        hidden: int = 256,
+        hidden: int | Sequence[int] = 256,
         layers: int = 1,
         bidirectional: bool = False,
+        dense: int = 0,
         dropout: float = 0.2,
         **shape: Any,
     ) -> None:
         super().__init__(**shape)
-        self._whole("hidden", hidden)
-        self._whole("layers", layers, most=3)
         self._flag("bidirectional", bidirectional)
+        self._whole("dense", dense, least=0)
         self._share("dropout", dropout)
         self.recurrent = Recurrent(
             self.cell,
             self.dim,
-            hidden=hidden,
-            layers=layers,
+            hidden=self._units(hidden, layers),
             bidirectional=bidirectional,
             dropout=dropout,
         )
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(self.recurrent.width, self.classes)
+        width = self.recurrent.width
+        self.dense = nn.Sequential(*[nn.Linear(width, dense), nn.ReLU()] if dense else [])
+        self.classifier = nn.Linear(dense or width, self.classes)
+
+    def _units(self, hidden: int | Sequence[int], layers: int) -> list[int]:
+        """The units of each layer."""
+        self._whole("layers", layers, most=3)
+        if not isinstance(hidden, list | tuple):
+            self._whole("hidden", hidden)
+            return [hidden] * layers  # type: ignore[list-item]
+        if not 1 <= len(hidden) <= 3 or layers not in (1, len(hidden)):
+            raise UsageError(
+                f"hidden ({list(hidden)!r}) of the {self.name} head must be a whole number, or a "
+                f"list of 1 to 3, one for each layer (layers: {layers})."
+            )
+        for units in hidden:
+            self._whole("hidden", units)
+        return list(hidden)
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
         _, final = self.recurrent(*visible_first(features, mask))
-        return self.classifier(self.dropout(final))
+        return self.classifier(self.dense(self.dropout(final)))
