@@ -16,7 +16,7 @@ from torch import nn
 
 from frameflow.config import Train
 from frameflow.errors import FrameFlowError, UsageError
-from frameflow.training.examples import FeatureExamples
+from frameflow.training.examples import Batch, FeatureExamples
 from frameflow.training.history import read_history
 from frameflow.training.loop import (
     batches,
@@ -207,9 +207,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     broken, training = make_head(), make_examples()
     batch, calls = training.batch, iter(range(15))  # 4 batches an epoch
 
-    def stop(
-        rows: np.ndarray, rng: np.random.Generator | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def stop(rows: np.ndarray, rng: np.random.Generator | None) -> Batch:
         next(calls)
         return batch(rows, rng)
 

@@ -1,7 +1,7 @@
 """What the training loop learns from: clips with a target each, handed out in batches."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,21 +10,39 @@ MEMORY = 2 << 30  # bytes of features that are held in memory; more are read fro
 _CHUNK = 256
 
 
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    Attributes:
+        inputs: one tensor ``(B, ...)``, or a list with one for each stream.
+        mask: ``(B, T)`` bool, False where a frame is padding.
+        targets: ``(B,)`` int64 classes; or ``(B, K)`` float shares of the classes: clips that
+            were mixed, or several labels a clip.
+    """
+
+    inputs: torch.Tensor | list[torch.Tensor]
+    mask: torch.Tensor
+    targets: torch.Tensor
+
+
 class Examples(Protocol):
     """What `frameflow.training.loop.fit` asks of data.
 
+    Two further attributes are used where they are there: ``workers``, the number of threads that
+    make batches ahead (else none does), and ``names(rows) -> list[str]``, which names examples in
+    messages.
+
     Attributes:
-        targets: ``(N,)`` int64, the class of each example.
+        targets: ``(N,)`` int64, the class of each example; or ``(N, K)`` float, 1 for each label
+            it has.
     """
 
     targets: np.ndarray
 
     def __len__(self) -> int: ...
 
-    def batch(
-        self, rows: np.ndarray, rng: np.random.Generator | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The inputs and masks of some examples; ``rng`` draws augmentation, None means none."""
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        """Some examples; ``rng`` draws augmentation, None means none."""
         ...
 
 
@@ -102,7 +120,7 @@ class FeatureExamples:
 
     Args:
         features: of a whole manifest; call `in_memory` on it first, where it is used often.
-        targets: ``(N,)`` the class of each of ``rows``.
+        targets: ``(N,)`` the class of each of ``rows``, or ``(N, K)`` 1 for each label it has.
         rows: which samples of ``features``; None: all.
         every_view: each view is an example.
     """
@@ -115,7 +133,8 @@ class FeatureExamples:
         rows: np.ndarray | None = None,
         every_view: bool = False,
     ) -> None:
-        targets = np.asarray(targets, dtype=np.int64)
+        targets = np.asarray(targets)
+        targets = targets.astype(np.float32 if targets.ndim == 2 else np.int64)
         rows = np.arange(len(features.samples)) if rows is None else np.asarray(rows)
         if len(targets) != len(rows):
             raise ValueError(f"targets ({len(targets)}) must be one for each of {len(rows)} rows")
@@ -124,25 +143,38 @@ class FeatureExamples:
         views = np.zeros_like(rows)
         if every_view:
             views = np.tile(np.arange(self.count), len(rows))
-            rows, targets = np.repeat(rows, self.count), np.repeat(targets, self.count)
+            rows, targets = np.repeat(rows, self.count), np.repeat(targets, self.count, axis=0)
         self.rows, self.views, self.targets = rows, views, targets
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(
-        self, rows: np.ndarray, rng: np.random.Generator | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(n, T, D)`` features and ``(n, T)`` bool masks."""
-        drawn = self.views[rows] if rng is None else rng.integers(self.count, size=len(rows))
-        features, mask = self.features.batch(self.rows[rows], drawn)
-        return torch.from_numpy(features), torch.from_numpy(mask)
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        """``(n, T, D)`` features, ``(n, T)`` bool masks, and targets."""
+        features, mask = self._stored(rows, rng)
+        return Batch(
+            torch.from_numpy(features),
+            torch.from_numpy(mask),
+            torch.from_numpy(self.targets[rows]),
+        )
 
     def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All examples once, a few hundred at a time: float32 features and masks."""
         for start in range(0, len(self), _CHUNK):
-            features, mask = self.batch(np.arange(start, min(start + _CHUNK, len(self))), None)
-            yield features.float(), mask
+            rows = np.arange(start, min(start + _CHUNK, len(self)))
+            features, mask = self._stored(rows, None)
+            yield torch.from_numpy(features).float(), torch.from_numpy(mask)
+
+    def names(self, rows: np.ndarray) -> list[str]:
+        """What examples are of, for messages."""
+        samples = [self.features.samples[row] for row in self.rows[rows]]
+        return [str(getattr(sample, "video", sample)) for sample in samples]
+
+    def _stored(
+        self, rows: np.ndarray, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        drawn = self.views[rows] if rng is None else rng.integers(self.count, size=len(rows))
+        return self.features.batch(self.rows[rows], drawn)
 
 
 def view_means(values: np.ndarray, views: int) -> np.ndarray:

@@ -7,8 +7,9 @@ the top: the epochs, what one epoch does, then rates, batches and losses.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from frameflow.training._random import reproducible
 from frameflow.training.examples import Examples, FeatureExamples
 from frameflow.training.history import Epoch, Fitted, TensorBoard
 from frameflow.training.summaries import Decider, summarised
+
+if TYPE_CHECKING:
+    from frameflow.models.backbones import Backbone
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,7 @@ def fit(
     settings: Train,
     *,
     loss: Loss | None = None,
+    backbones: Sequence["Backbone"] = (),  # noqa: ARG001
     folder: Path | None = None,
     resume: bool = False,
 ) -> Fitted:
@@ -78,6 +83,7 @@ def fit(
         settings: the recipe's ``train``.
         loss: of logits and targets; None: cross-entropy with the settings' label smoothing and
             class weights.
+        backbones: those in the module to which ``settings.learn`` applies.
         folder: where checkpoints, ``history.csv`` and TensorBoard events go; None: nowhere, and
             no progress bar is shown.
         resume: go on from the checkpoint in ``folder``, where there is one.
@@ -97,7 +103,7 @@ def fit(
         rng = np.random.default_rng(settings.seed)  # the order of the data, and augmentation
         model, optimizer = accelerator.prepare(module, make_optimizer(module, settings))
         keeper = Keeper(
-            module, optimizer, rng, folder=folder, training=settings.model_dump() | sizes
+            module, optimizer, rng, folder=folder, training=settings.model_dump(mode="json") | sizes
         )
         done = keeper.restore() if resume else Fitted()
         if done.epochs:
@@ -149,8 +155,8 @@ def learn(
         lr = learning_rate(settings, epoch + (step + 0.5) / steps)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        inputs, mask = training.batch(rows, rng)
-        targets = torch.from_numpy(training.targets[rows]).to(accelerator.device)
+        inputs, mask, targets = training.batch(rows, rng)
+        targets = targets.to(accelerator.device)
         with accelerator.autocast():
             logits = model(_on(inputs, accelerator.device), mask.to(accelerator.device))
             cost = loss(logits, targets)
@@ -173,7 +179,7 @@ def predict(model: nn.Module, examples: Examples) -> torch.Tensor:
     logits = []
     for start in range(0, len(examples), SCORING_BATCH):
         rows = np.arange(start, min(start + SCORING_BATCH, len(examples)))
-        inputs, mask = examples.batch(rows, None)
+        inputs, mask, _ = examples.batch(rows, None)
         logits.append(model(_on(inputs, device), mask.to(device)).float().cpu())
     return torch.cat(logits)
 
@@ -258,8 +264,12 @@ def cross_entropy(settings: Train, targets: np.ndarray) -> Loss:
     return loss
 
 
-def _on(inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
+def _on(
+    inputs: torch.Tensor | list[torch.Tensor], device: torch.device
+) -> torch.Tensor | list[torch.Tensor]:
     """Half precision is how features are stored and moved; what is computed is float32."""
+    if isinstance(inputs, list):  # frames: uint8, which the backbones normalise themselves
+        return [images.to(device) for images in inputs]
     return inputs.to(device).float()
 
 
