@@ -10,8 +10,9 @@ import torch
 from frameflow.config import Recipe
 from frameflow.errors import UsageError, VideoError
 from frameflow.features.encode import ClipEncoder, encode_clips
-from frameflow.models.backbones import difference, normalise
+from frameflow.models.backbones import normalise
 from frameflow.models.recognizer import build_streams
+from frameflow.models.streams import difference
 from frameflow.video.clip import ClipRequest, read_clips
 
 Recipes = Callable[..., Recipe]

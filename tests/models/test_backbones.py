@@ -1,18 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from frameflow.config import Stream
 from frameflow.errors import UsageError
 from frameflow.models.backbones import (
     Preprocess,
     build_backbone,
-    difference,
     normalise,
-    stream_frames,
 )
 
 FAMILIES = ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"]
@@ -77,37 +71,3 @@ def test_normalise_follows_its_formula() -> None:
 def test_normalise_refuses_other_arrays(frames: np.ndarray) -> None:
     with pytest.raises(UsageError, match="must be uint8 of shape"):
         normalise(frames, Preprocess(4, (0, 0, 0), (1, 1, 1)))
-
-
-pixels = arrays(np.uint8, (2, 3, 4, 3))
-
-
-@given(frames=pixels, later=pixels, gain=st.sampled_from([0.5, 1.0, 1.5, 2.0, 4.0, 0.37]))
-def test_difference_is_rounded_clipped_and_symmetric(
-    frames: np.ndarray, later: np.ndarray, gain: float
-) -> None:
-    got = difference(frames, later, gain)
-    change = np.rint((later.astype(np.float64) - frames) * gain)
-    np.testing.assert_array_equal(got, np.clip(128 + change, 0, 255).astype(np.uint8))
-    back = difference(later, frames, gain).astype(int)
-    inside = np.abs(change) <= 127
-    np.testing.assert_array_equal((got.astype(int) + back)[inside], 256)
-
-
-def test_still_frames_are_mid_grey() -> None:
-    frames = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert (difference(frames, frames, 3.0) == 128).all()
-
-
-def test_difference_refuses_other_shapes() -> None:
-    with pytest.raises(UsageError, match="of one shape"):
-        difference(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 3), np.uint8))
-
-
-def test_streams_look_at_frames_or_at_their_change() -> None:
-    frames = np.full((1, 2, 2, 3), 10, np.uint8)
-    later = np.full((1, 2, 2, 3), 20, np.uint8)
-    assert stream_frames(Stream(), frames, later) is frames
-    assert (stream_frames(Stream(kind="difference", gain=2), frames, later) == 148).all()
-    with pytest.raises(UsageError, match="needs the frames 3 later"):
-        stream_frames(Stream(kind="difference", gap=3), frames, None)

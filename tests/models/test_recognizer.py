@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from frameflow.config import Recipe, load_recipe
 from frameflow.errors import UsageError
 from frameflow.models import _files, weights
-from frameflow.models.backbones import difference
 from frameflow.models.recognizer import Recognizer, build_recognizer
+from frameflow.models.streams import difference
 
 LABELS = ["jump", "ski, fast", "žonglování"]
 

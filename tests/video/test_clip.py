@@ -120,22 +120,22 @@ def test_at_the_end_a_pair_is_shifted_back_and_keeps_its_gap(video: Path) -> Non
     sampling = Sampling(strategy="first", frames=3, stride=24)  # frames 0, 24, 48
     (clip,) = read_clips(video, ClipRequest(sampling, size=32, gaps=(5,)))
     assert _numbers(clip.frames) == [0, 24, 48]
-    assert _numbers(clip.later[5]) == [5, 29, 49]
-    assert _numbers(clip.before[5]) == [0, 24, 44]
+    assert _numbers(clip.pair(5)[1]) == [5, 29, 49]
+    assert _numbers(clip.pair(5)[0]) == [0, 24, 44]
 
 
 def test_pairs_of_a_span_stay_in_the_span(video: Path) -> None:
     request = ClipRequest(Sampling(frames=2), size=32, gaps=(6,))
     (clip,) = read_clips(video, request, start=0.4, end=0.8)  # frames 10 to 19
     assert _numbers(clip.frames) == [12, 17]
-    assert _numbers(clip.before[6]) == [12, 13]
-    assert _numbers(clip.later[6]) == [18, 19]
+    assert _numbers(clip.pair(6)[0]) == [12, 13]
+    assert _numbers(clip.pair(6)[1]) == [18, 19]
 
 
 def test_a_gap_longer_than_the_span_takes_what_there_is(video: Path) -> None:
     (clip,) = read_clips(video, ClipRequest(UNIFORM, size=32, gaps=(9,)), start=1.0, end=1.04)
     assert _numbers(clip.frames) == [25] * 4
-    assert (clip.before[9] == clip.later[9]).all()
+    assert (clip.pair(9)[0] == clip.pair(9)[1]).all()
 
 
 def test_padded_frames_are_black_everywhere(video: Path) -> None:
@@ -183,8 +183,8 @@ def test_a_clip_can_end_at_a_frame_of_a_file(video: Path, frame: str | int) -> N
     request = ClipRequest(Sampling(frames=3, stride=2), size=32, gaps=(3,), views=2)
     one, two = read_clips(video, request, frame=frame)
     assert _numbers(one.frames) == _numbers(two.frames) == [16, 18, 20]
-    assert _numbers(one.later[3]) == [19, 20, 20]  # nothing after the frame is looked at
-    assert _numbers(one.before[3]) == [16, 17, 17]
+    assert _numbers(one.pair(3)[1]) == [19, 20, 20]  # nothing after the frame is looked at
+    assert _numbers(one.pair(3)[0]) == [16, 17, 17]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_real_clips_of_every_container(real_data: Path, fit: str) -> None:
         clips = read_clips(file, request)
         assert len(clips) == request.total_views
         for clip in clips:
-            assert clip.frames.shape == clip.later[1].shape == (4, 96, 96, 3)
+            assert clip.frames.shape == clip.pair(1)[1].shape == (4, 96, 96, 3)
             assert clip.frames.std() > 5
 
 

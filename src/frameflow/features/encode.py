@@ -231,15 +231,10 @@ def _pieces(
 
 
 def _images(stream: Stream, clip: Clip, times: np.ndarray, flip: bool) -> np.ndarray:
-    from frameflow.models.backbones import stream_frames
+    from frameflow.models.streams import stream_images
 
-    if stream.kind == "difference":
-        before, later = clip.pair(stream.gap)
-        images = stream_frames(stream, before[times], later[times])
-    else:
-        whole = np.array_equal(times, np.arange(len(clip.frames)))
-        images = stream_frames(stream, clip.frames if whole else clip.frames[times], None)
-    return images[:, :, ::-1] if flip else images
+    whole = np.array_equal(times, np.arange(len(clip.frames)))
+    return stream_images(stream, clip, None if whole else times, flip=flip)
 
 
 def interpolation_of(backbone: "Backbone") -> Interpolation:

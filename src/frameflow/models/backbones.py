@@ -1,21 +1,33 @@
-"""Backbones: pretrained image encoders, run over each frame of a clip on its own.
+"""Backbones: pretrained encoders of frames, and which of their parts learn.
 
 A backbone is a timm model without classifier, together with the preprocessing its weights were
-trained with and a digest of those weights.
+trained with and a digest of those weights. Video models (`frameflow.models.clips`) are backbones
+too: they look at all frames of a clip at once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from frameflow.config import Stream
-from frameflow.errors import UsageError
+from frameflow.errors import UsageError, listing, near_names
 from frameflow.models import weights as _weights
+from frameflow.models.pooling import Pooling, last_maps
+from frameflow.models.shift import add_shift
 from frameflow.models.weights import Weights
+
+if TYPE_CHECKING:
+    from frameflow.models.cut import Prefix, Tail
+
+Norm = Literal["fixed", "learn"]
+
+_LEARNT = ", trained further"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +41,29 @@ class Preprocess:
 
 
 class Backbone(nn.Module):
-    """An image encoder: ``(N, 3, H, W)`` normalised float frames in, ``(N, dim)`` features out.
+    """An encoder of normalised float frames, frozen until `learn` says what learns.
+
+    Where ``temporal`` is False: ``(N, 3, H, W)`` frames in, ``(N, dim)`` features out, each frame
+    on its own. Where it is True: ``(B, T, 3, H, W)`` clips in, ``(B, S, dim)`` features out, with
+    S = `steps` of T.
 
     Attributes:
-        name: the timm name.
+        name: what recipes call it; the timm name of an image model.
+        model: the network; the names of parts and parameters are relative to it.
         dim: the length of the features.
         preprocess: size and normalisation of the frames.
         weights: source and digest of the weights (without the tensors themselves).
         grid: 1 for the features the model pools itself; g for the means of its last stage over
             g x g parts of the frame, row by row, which keep where something is.
-        frozen: a frozen backbone takes no gradients and stays in evaluation mode, so the running
-            statistics of its normalisation layers stay as they are while a head trains.
+        pool: ``own``, or ``max`` for the maximum over the last stage (over each part of a grid).
+        shift: 0, or one of so many channels moves a frame each way (`frameflow.models.shift`).
+        cut: the layer up to which it stays frozen, whose activations `parts` lets be stored.
+        temporal: it sees frames together.
+        frozen: nothing learns.
     """
+
+    temporal: bool
+    frozen: bool
 
     def __init__(
         self,
@@ -51,6 +74,9 @@ class Backbone(nn.Module):
         preprocess: Preprocess,
         weights: Weights,
         grid: int = 1,
+        pool: str = "own",
+        shift: int = 0,
+        cut: str | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -58,28 +84,149 @@ class Backbone(nn.Module):
         self.dim = dim
         self.preprocess = preprocess
         self.weights = Weights(weights.source, weights.digest)
-        self.grid = grid
-        self.frozen = True
-        self.freeze()
-
-    def freeze(self, frozen: bool = True) -> "Backbone":
-        """Freeze all parameters, or let them learn."""
-        self.frozen = frozen
-        self.model.requires_grad_(not frozen)
-        return self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Backbone":
-        super().train(mode and not self.frozen)
-        return self
+        self.grid, self.pool, self.shift, self.cut = grid, pool, shift, cut
+        self.temporal = shift > 0
+        self.pooling = Pooling(grid, "max") if pool == "max" else None
+        if grid > 1 and pool == "own":
+            self.pooling = Pooling(grid, "own")
+        self._before_cut = self._names_before_cut()
+        self.shifting = (
+            add_shift(model, shift, name=name, before_cut=self._before_cut) if shift else None
+        )
+        self.norm: Norm = "fixed"
+        self.learn([])
 
     def forward(self, frames: Tensor) -> Tensor:
-        return (
-            self.model(frames) if self.grid == 1 else grid_features(self.model, frames, self.grid)
+        """Normalised frames to features; see the class for the shapes."""
+        if self.shifting is None:
+            return self.encode_frames(frames)
+        self.shifting.frames = int(frames.shape[1])
+        return self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` to ``(N, dim)``; those of a clip follow one another."""
+        if self.pooling is None:
+            return self.model(frames)
+        return self.pooling(last_maps(self.model, frames))
+
+    def steps(self, frames: int) -> int:
+        """S, how many features a clip of so many frames has."""
+        return frames
+
+    @property
+    def layer(self) -> str:
+        """What of the model its features are, in a word: features of two are never alike."""
+        pooled = "pooled" if self.grid == 1 else f"grid{self.grid}"
+        pooled = f"{self.pool}-{pooled}" if self.pool != "own" else pooled
+        return f"{pooled}-shift{self.shift}" if self.shift else pooled
+
+    def learn(self, parts: Sequence[str], *, norm: Norm = "fixed") -> list[str]:
+        """Let exactly these parts learn; nothing at or before the cut does.
+
+        Modules that do not learn stay in evaluation mode when the backbone is trained.
+
+        Args:
+            parts: names of modules or parameters, relative to ``model``: ``layer4``,
+                ``blocks.6``, or patterns: ``blocks.[56]``, ``*``. None freezes all.
+            norm: ``fixed`` keeps the statistics of batch normalisation as they are, ``learn``
+                lets those of parts that learn follow the data. Scale and shift learn either way.
+
+        Returns:
+            The names of the parameters that learn.
+
+        Raises:
+            UsageError: a part names nothing, or nothing behind the cut.
+        """
+        parameters = dict(self.model.named_parameters())
+        learning: set[str] = set()
+        for part in parts:
+            named = {key for key in parameters if _matches(part, key)}
+            behind = named - self._before_cut
+            if not behind:
+                raise self._no_part(part, before_cut=bool(named))
+            learning |= behind
+        for key, parameter in parameters.items():
+            parameter.requires_grad_(key in learning)
+        self.frozen = not learning
+        self.norm = norm
+        self.train(self.training)
+        return [key for key in parameters if key in learning]
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Training mode for the parts that learn alone, see `learn`."""
+        self.training = mode
+        _set_mode(self.model, mode, self.norm, parent_learns=False)
+        return self
+
+    def layers(self) -> list[list[str]]:
+        """The names of all parameters, in groups from the input to the output."""
+        if not hasattr(self.model, "group_matcher"):
+            return list(_groups_by_place(self.model))
+        from timm.models import group_parameters
+
+        found: Any = group_parameters(self.model, self.model.group_matcher(coarse=False))  # type: ignore[operator]
+        return [list(found[place]) for place in sorted(found)]
+
+    def parts(self) -> "tuple[Prefix, Tail]":
+        """The frozen part up to the cut, and what follows it, which shares the modules.
+
+        ``tail(prefix(frames))`` is what the whole backbone gives.
+
+        Raises:
+            UsageError: there is no cut.
+        """
+        from frameflow.models.cut import split
+
+        return split(self)
+
+    def describe(self) -> dict[str, Any]:
+        """What `restore_backbone` needs to build it again, for JSON; the weights are apart."""
+        now = _weights.digest(self.model.state_dict())
+        changed = now != self.weights.digest and not self.weights.source.endswith(_LEARNT)
+        return {
+            "kind": "image",
+            "name": self.name,
+            "dim": self.dim,
+            "grid": self.grid,
+            "pool": self.pool,
+            "shift": self.shift,
+            "cut": self.cut,
+            "preprocess": asdict(self.preprocess),
+            "source": self.weights.source + (_LEARNT if changed else ""),
+            "digest": now,
+        }
+
+    def _names_before_cut(self) -> frozenset[str]:
+        if self.cut is None:
+            return frozenset()
+        from frameflow.models.cut import names_before
+
+        return names_before(self, self.cut)
+
+    def _no_part(self, part: str, *, before_cut: bool) -> UsageError:
+        if before_cut:
+            return UsageError(
+                f"The part {part!r} of {self.name} lies before the cut {self.cut!r}, where nothing "
+                f"learns: name a part behind it, or '*' for all that follows."
+            )
+        names = [name for name, module in self.model.named_modules() if any(module.parameters())]
+        near = near_names(part, names[1:])
+        shown = "" if near else f" It has {listing([n for n in names[1:] if '.' not in n], most=9)}."
+        return UsageError(
+            f"{self.name} has no part {part!r}.{near}{shown} Parts are modules of the network or "
+            f"patterns, for instance '*' for all."
         )
 
 
 def build_backbone(
-    name: str, *, weights: str | Path = "auto", size: int | None = None, grid: int = 1
+    name: str,
+    *,
+    weights: str | Path = "auto",
+    size: int | None = None,
+    grid: int = 1,
+    pool: str = "own",
+    shift: int = 0,
+    cut: str | None = None,
 ) -> Backbone:
     """A pretrained backbone by name, frozen and in evaluation mode.
 
@@ -88,9 +235,13 @@ def build_backbone(
         weights: ``auto``, ``none``, ``hub``, or a file (see `frameflow.models.weights.resolve`).
         size: side of the frames in px; the model's own where None.
         grid: see `Backbone`.
+        pool: ``own`` or ``max``, see `Backbone`.
+        shift: see `Backbone`.
+        cut: a layer that everything passes through, see `frameflow.models.cut.cut_points`.
 
     Raises:
-        UsageError: unknown name, no weights to be had, or a size the model cannot take.
+        UsageError: unknown name, no weights to be had, a size the model cannot take, or a model
+            that cannot be pooled, shifted or cut like this.
 
     Example:
         >>> backbone = build_backbone("resnet10t", weights="none", size=64)
@@ -100,6 +251,11 @@ def build_backbone(
     full = _weights.model_name(name)
     if size is not None and size < 1:
         raise UsageError(f"The size of the backbone's frames ({size}) must be > 0.")
+    if pool not in ("own", "max"):
+        raise UsageError(
+            f"pool ({pool!r}) of {full} must be own or max: "
+            f"tokens are what video models give, and {full} looks at single frames."
+        )
     try:
         model = _weights.create_model(full, size=size)
     except (ValueError, AssertionError, RuntimeError) as error:
@@ -107,55 +263,58 @@ def build_backbone(
     found = _weights.resolve(full, weights, size=size, model=model)
     assert found.state is not None
     model.load_state_dict({key: found.state[key] for key in model.state_dict()})
-    preprocess = _preprocess(model, size)
-    return Backbone(
+    backbone = Backbone(
         model,
         name=full,
-        dim=_dimension(model, full, preprocess.size, grid),
-        preprocess=preprocess,
+        dim=0,
+        preprocess=_preprocess(model, size),
         weights=found,
         grid=grid,
+        pool=pool,
+        shift=shift,
+        cut=cut,
     ).eval()
+    backbone.dim = _dimension(backbone)
+    return backbone
 
 
-def restore_backbone(
-    name: str, *, dim: int, preprocess: Preprocess, weights: Weights, grid: int = 1
-) -> Backbone:
-    """A backbone whose weights are filled in afterwards: neither wheel nor hub is asked."""
-    model = _weights.create_model(_weights.model_name(name), size=preprocess.size)
+def restore_backbone(described: Mapping[str, Any]) -> Backbone:
+    """A backbone as `Backbone.describe` tells, its weights to be filled in afterwards.
+
+    Neither installed weights nor the hub are asked.
+
+    Raises:
+        KeyError, TypeError, ValueError, UsageError: the description is damaged.
+    """
+    if described["kind"] == "video":
+        from frameflow.models import clips
+
+        return clips.restore(described)
+    if described["kind"] != "image":
+        raise ValueError(f"no backbone is of kind {described['kind']!r}")
+    preprocess = restore_preprocess(described["preprocess"])
+    name = str(described["name"])
     return Backbone(
-        model, name=name, dim=dim, preprocess=preprocess, weights=weights, grid=grid
+        _weights.create_model(_weights.model_name(name), size=preprocess.size),
+        name=name,
+        dim=int(described["dim"]),
+        preprocess=preprocess,
+        weights=Weights(described["source"], described["digest"]),
+        grid=int(described["grid"]),
+        pool=str(described["pool"]),
+        shift=int(described["shift"]),
+        cut=described["cut"],
     ).eval()
 
 
-def grid_features(model: nn.Module, frames: Tensor, grid: int) -> Tensor:
-    """The last stage of a timm model, averaged over ``grid`` x ``grid`` parts of the frame.
-
-    Args:
-        model: a timm model that can give intermediate feature maps.
-        frames: ``(N, 3, H, W)``.
-        grid: parts along each side; parts overlap where they do not divide the map.
-
-    Returns:
-        ``(N, grid * grid * C)``: the C channels of the first part, then of the next in its row.
-    """
-    (maps,) = model.forward_intermediates(frames, indices=1, intermediates_only=True)  # type: ignore[operator]
-    rows = _part_weights(int(maps.shape[2]), grid).to(maps)
-    columns = _part_weights(int(maps.shape[3]), grid).to(maps)
-    parts = rows @ maps @ columns.T
-    return parts.permute(0, 2, 3, 1).flatten(1)
-
-
-def _part_weights(length: int, parts: int) -> Tensor:
-    """``(parts, length)`` rows that average equal parts of a line, as adaptive pooling does.
-
-    A product with them exports to ONNX, where adaptive pooling needs parts that divide evenly.
-    """
-    weights = torch.zeros(parts, length)
-    for part in range(parts):
-        start, end = part * length // parts, -(-(part + 1) * length // parts)
-        weights[part, start:end] = 1 / (end - start)
-    return weights
+def restore_preprocess(given: Mapping[str, Any]) -> Preprocess:
+    """The preprocessing that a description holds."""
+    return Preprocess(
+        size=int(given["size"]),
+        mean=_triple(given["mean"]),
+        std=_triple(given["std"]),
+        interpolation=str(given["interpolation"]),
+    )
 
 
 def normalise(frames: np.ndarray | Tensor, preprocess: Preprocess) -> Tensor:
@@ -179,53 +338,28 @@ def normalise(frames: np.ndarray | Tensor, preprocess: Preprocess) -> Tensor:
     return pixels.float().mul_(1 / (255 * std)).sub_(mean / std).movedim(-1, -3)
 
 
-def difference(frames: np.ndarray, later: np.ndarray, gain: float = 1.0) -> np.ndarray:
-    """How the frames change, as images: ``128 + gain * (later - frames)``.
-
-    Still parts are mid grey. Values are rounded to the nearest (halves to even, so that a
-    change and its reverse are alike) and clipped to 0..255.
-
-    Args:
-        frames: ``(..., H, W, 3)`` uint8.
-        later: the same shape, the frames some steps later.
-        gain: factor on the difference.
-
-    Returns:
-        uint8 of the same shape.
-
-    Example:
-        >>> difference(np.array([10, 10], np.uint8), np.array([10, 30], np.uint8), 2.0)
-        array([128, 168], dtype=uint8)
-    """
-    if frames.dtype != np.uint8 or later.dtype != np.uint8 or frames.shape != later.shape:
-        raise UsageError(
-            f"Frames and later frames must be uint8 of one shape, "
-            f"not {frames.dtype} {frames.shape} and {later.dtype} {later.shape}."
-        )
-    change = np.subtract(later, frames, dtype=np.int16)
-    if gain == 1:
-        change += 128
-        return np.clip(change, 0, 255, out=change).astype(np.uint8)
-    scaled = change.astype(np.float32)
-    scaled *= np.float32(gain)
-    np.rint(scaled, out=scaled)
-    scaled += 128
-    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
+def _matches(part: str, parameter: str) -> bool:
+    """Whether a name or pattern names the parameter or a module that holds it."""
+    pieces = parameter.split(".")
+    names = (".".join(pieces[: count + 1]) for count in range(len(pieces)))
+    return any(fnmatchcase(name, part) for name in names)
 
 
-def stream_frames(stream: Stream, frames: np.ndarray, later: np.ndarray | None) -> np.ndarray:
-    """What a stream's backbone looks at: the frames, or how they change.
+def _set_mode(module: nn.Module, mode: bool, norm: Norm, *, parent_learns: bool) -> None:
+    """A module is trained if it holds what learns, or holds nothing and its parent is trained."""
+    own = list(module.parameters())
+    learns = any(parameter.requires_grad for parameter in own) if own else parent_learns
+    module.training = mode and learns and not (norm == "fixed" and isinstance(module, _BatchNorm))
+    for child in module.children():
+        _set_mode(child, mode, norm, parent_learns=learns)
 
-    Args:
-        stream: the recipe's.
-        frames: ``(..., H, W, 3)`` uint8.
-        later: the frames ``stream.gap`` later; needed by ``kind: difference`` only.
-    """
-    if stream.kind == "rgb":
-        return frames
-    if later is None:
-        raise UsageError(f"The difference stream needs the frames {stream.gap} later as well.")
-    return difference(frames, later, stream.gain)
+
+def _groups_by_place(model: nn.Module) -> Iterator[list[str]]:
+    """The parameters of each module that holds some itself, in the order of their making."""
+    for name, module in model.named_modules():
+        own = [f"{name}.{key}".lstrip(".") for key, _ in module.named_parameters(recurse=False)]
+        if own:
+            yield own
 
 
 def _preprocess(model: nn.Module, size: int | None) -> Preprocess:
@@ -245,12 +379,14 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _dimension(model: nn.Module, name: str, size: int, grid: int) -> int:
+def _dimension(backbone: Backbone) -> int:
     """The length of the features, by trying: timm's ``num_features`` leaves out some layers."""
+    name, size = backbone.name, backbone.preprocess.size
+    if backbone.shifting is not None:
+        backbone.shifting.frames = 1
     try:
         with torch.no_grad():
-            frames = torch.zeros(1, 3, size, size)
-            features = model(frames) if grid == 1 else grid_features(model, frames, grid)
+            features = backbone.encode_frames(torch.zeros(1, 3, size, size))
     except (ValueError, AssertionError, RuntimeError) as error:
         raise _bad_size(name, size, error) from None
     if features.ndim != 2:

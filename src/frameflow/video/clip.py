@@ -5,6 +5,7 @@ one pass over its file: the frames of all clips are one sorted list of indices, 
 resizes each of them while it is decoded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -17,11 +18,20 @@ from frameflow.errors import UsageError, VideoError
 from frameflow.video._scale import Interpolation, Scaler
 from frameflow.video.decode import stream_frames
 from frameflow.video.probe import VideoInfo, frame_times, probe
-from frameflow.video.sample import ClipIndices, clip_indices, ending_indices, span_frames
+from frameflow.video.sample import (
+    ClipIndices,
+    check_pace,
+    clip_indices,
+    ending_indices,
+    span_frames,
+)
 from frameflow.video.transform import Plan, finish_crop, plan_fit, target_size
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Region
+
+# Frames that belong together: how many from one to the next, and how many there are.
+Run = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,10 @@ class ClipRequest:
         fit: how a frame is brought to that size, see `frameflow.video.transform`.
         crops: along the long side, for ``fit="crops"`` only.
         views: clips at different moments.
-        gaps: for each of them, the frames so many frames later are read too.
+        gaps: for each of them, pairs of frames so many frames apart are read too.
+        stacks: for each of them, three frames in a row, so many frames apart, are read too.
         interpolation: how frames are resized.
+        pace: dense, first: times the stride, around the same moment.
 
     Raises:
         UsageError: a value is out of range.
@@ -48,15 +60,18 @@ class ClipRequest:
     views: int = 1
     gaps: tuple[int, ...] = ()
     interpolation: Interpolation = "bilinear"
+    stacks: tuple[int, ...] = ()
+    pace: int = 1
 
     def __post_init__(self) -> None:
         target_size(self.size)
-        for name, value in (("crops", self.crops), ("views", self.views)):
+        counts = [("crops", self.crops), ("views", self.views), ("pace", self.pace)]
+        counts += [("gaps", gap) for gap in self.gaps]
+        counts += [("stacks", gap) for gap in self.stacks]
+        for name, value in counts:
             if value <= 0:
                 raise UsageError(f"{name} ({value}) must be > 0")
-        for gap in self.gaps:
-            if gap <= 0:
-                raise UsageError(f"gaps ({gap}) must be > 0")
+        check_pace(self.sampling, self.pace)
         for name, choice, allowed in (
             ("fit", self.fit, get_args(Fit)),
             ("interpolation", self.interpolation, get_args(Interpolation)),
@@ -69,6 +84,16 @@ class ClipRequest:
         """How many clips `read_clips` gives: moments times crops."""
         return self.views * (self.crops if self.fit == "crops" else 1)
 
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The pairs and stacks that are read beside the frames."""
+        return tuple(sorted({(gap, 2) for gap in self.gaps} | {(gap, 3) for gap in self.stacks}))
+
+    @property
+    def images(self) -> int:
+        """M, how many images `Clip.pack` puts together."""
+        return self.sampling.frames * (1 + sum(length for _, length in self.runs))
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -79,37 +104,111 @@ class Clip:
         mask: (T,) bool, False for a padded frame.
         indices: (T,) int64, each frame's place in the video; for a padded one the nearest.
         seconds: (T,) float64, when each frame is shown.
-        later: gap -> (T, H, W, 3) uint8, the frames ``gap`` later; where that would be behind
-            the end of the sample, its last frame.
-        before: gap -> (T, H, W, 3) uint8, the frames ``gap`` before those of ``later``. That is
-            ``frames``, except at the end of the sample, where the pair is shifted back so that a
-            difference still spans ``gap`` frames instead of fading out.
+        runs: (gap, length) -> ``length`` arrays (T, H, W, 3) uint8, the frames ``gap`` apart that
+            begin at ``frames``. At the end of the sample they are shifted back, so that they
+            still span as many frames instead of fading out.
     """
 
     frames: np.ndarray
     mask: np.ndarray
     indices: np.ndarray
     seconds: np.ndarray
-    later: dict[int, np.ndarray] = field(default_factory=dict)
-    before: dict[int, np.ndarray] = field(default_factory=dict)
+    runs: dict[Run, tuple[np.ndarray, ...]] = field(default_factory=dict)
 
     def pair(self, gap: int) -> tuple[np.ndarray, np.ndarray]:
-        """(before, later), ``gap`` frames apart, for a stream of frame differences.
+        """(before, later), ``gap`` frames apart, for frame differences and optical flow.
 
         Raises:
             UsageError: the gap was not requested.
         """
-        if gap not in self.later:
-            raise UsageError(f"gap ({gap}) must be one of the requested {sorted(self.later)}")
-        return self.before[gap], self.later[gap]
+        before, later = self._run(gap, 2)
+        return before, later
+
+    def stack(self, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(first, second, third), ``gap`` frames apart each.
+
+        Raises:
+            UsageError: the stack was not requested.
+        """
+        first, second, third = self._run(gap, 3)
+        return first, second, third
+
+    def _run(self, gap: int, length: int) -> tuple[np.ndarray, ...]:
+        if (gap, length) not in self.runs:
+            requested = sorted(known for known, frames in self.runs if frames == length)
+            raise UsageError(f"gap ({gap}) must be one of the requested {requested}")
+        return self.runs[gap, length]
+
+    def pack(self) -> np.ndarray:
+        """All images of the clip as one array, for what treats them alike: a store, augmentation.
+
+        Returns:
+            (M, H, W, 3) uint8: the T frames, then each run's arrays, whole, in the order of
+            ``runs``. M is the request's ``images``, even where arrays share memory.
+        """
+        return np.concatenate([self.frames, *(part for run in self.runs.values() for part in run)])
+
+    def unpack(self, packed: np.ndarray) -> "Clip":
+        """The clip with other pixels: what `pack` gave, after a change of any kind.
+
+        Args:
+            packed: (M, h, w, 3) uint8, in the order of `pack`; h and w may be other ones.
+
+        Returns:
+            A clip that shares the memory of ``packed``, unless there are padded frames: these
+            become black in a copy.
+
+        Raises:
+            UsageError: the array is not of M images.
+        """
+        return Clip.from_packed(
+            packed, list(self.runs), mask=self.mask, indices=self.indices, seconds=self.seconds
+        )
+
+    @classmethod
+    def from_packed(
+        cls,
+        packed: np.ndarray,
+        runs: Sequence[Run],
+        *,
+        mask: np.ndarray,
+        indices: np.ndarray,
+        seconds: np.ndarray,
+    ) -> "Clip":
+        """A clip out of what `pack` gave and its other attributes, read back from a store.
+
+        Args:
+            packed: (M, H, W, 3) uint8.
+            runs: of the request.
+            mask: as the attribute, and so the next two.
+            indices: (T,).
+            seconds: (T,).
+
+        Raises:
+            UsageError: the array is not of M images.
+        """
+        count = 1 + sum(length for _, length in runs)
+        expected = (len(mask) * count, *packed.shape[1:3], 3)
+        if packed.dtype != np.uint8 or packed.shape != expected:
+            raise UsageError(
+                f"Packed images must be uint8 of shape ({expected[0]}, height, width, 3), "
+                f"not {packed.dtype} {packed.shape}."
+            )
+        parts = packed.reshape(count, len(mask), *packed.shape[1:])
+        if not mask.all():
+            parts = parts.copy()
+            parts[:, ~mask] = 0
+        rest = iter(parts[1:])
+        taken = {run: tuple(next(rest) for _ in range(run[1])) for run in runs}
+        return cls(parts[0], mask, indices, seconds, taken)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The frames of one view, and the pairs of each gap, as indices."""
+    """The frames of one view as indices; those of its runs as (length, T)."""
 
     clip: ClipIndices
-    pairs: dict[int, tuple[np.ndarray, np.ndarray]]
+    runs: dict[Run, np.ndarray]
 
 
 def read_clips(
@@ -253,30 +352,32 @@ def _choose(
         rng=rng,
         first=first,
         last=last,
+        pace=request.pace,
     )
-    return _Chosen(clip, _pairs(clip.indices, request.gaps, first, last))
+    return _Chosen(clip, _runs(clip.indices, request.runs, first, last))
 
 
 def _ending(info: VideoInfo, request: ClipRequest, first: int, end: int) -> _Chosen:
-    clip = ending_indices(info.frames, request.sampling, end=end, rate=info.rate, first=first)
-    return _Chosen(clip, _pairs(clip.indices, request.gaps, first, end))
+    clip = ending_indices(
+        info.frames, request.sampling, end=end, rate=info.rate, first=first, pace=request.pace
+    )
+    return _Chosen(clip, _runs(clip.indices, request.runs, first, end))
 
 
-def _pairs(
-    indices: np.ndarray, gaps: tuple[int, ...], first: int, last: int
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    pairs = {}
-    for gap in gaps:
-        later = np.minimum(indices + gap, last)
-        pairs[gap] = np.maximum(later - gap, first), later
-    return pairs
+def _runs(indices: np.ndarray, runs: Sequence[Run], first: int, last: int) -> dict[Run, np.ndarray]:
+    found = {}
+    for gap, length in runs:
+        back = gap * np.arange(length)[::-1, None]
+        end = np.minimum(indices + back[0], last)
+        found[gap, length] = np.maximum(end - back, first)
+    return found
 
 
 def _indices(chosen: _Chosen) -> np.ndarray:
     """All frames one view needs; a padded one is shown black, so only its place is kept."""
     mask = chosen.clip.mask
-    both = [part[mask] for pair in chosen.pairs.values() for part in pair]
-    return np.concatenate([chosen.clip.indices[mask], *both])
+    runs = [run[:, mask].ravel() for run in chosen.runs.values()]
+    return np.concatenate([chosen.clip.indices[mask], *runs])
 
 
 def _decode(
@@ -316,9 +417,9 @@ def _clip(
         return out
 
     frames = frames_at(indices)
-    before, later = {}, {}
-    for gap, (earlier, after) in chosen.pairs.items():
-        before[gap] = frames if np.array_equal(earlier, indices) else frames_at(earlier)
-        later[gap] = frames_at(after)
+    runs = {
+        run: tuple(frames if np.array_equal(row, indices) else frames_at(row) for row in rows)
+        for run, rows in chosen.runs.items()
+    }
     seconds = indices / info.rate if times is None else times[indices]
-    return Clip(frames, mask, indices, seconds, later, before)
+    return Clip(frames, mask, indices, seconds, runs)

@@ -54,6 +54,7 @@ def clip_indices(
     rng: np.random.Generator | None = None,
     first: int = 0,
     last: int | None = None,
+    pace: int = 1,
 ) -> ClipIndices:
     """Pick the frames of one clip.
 
@@ -67,9 +68,13 @@ def clip_indices(
             ``view``); None is the deterministic choice of test time.
         first: the first frame of the span.
         last: the last frame of the span, itself included; None is the last of the video.
+        pace: ``dense`` and ``first``: frames lie so many times further apart, around the middle
+            of the clip that pace 1 gives (from the same ``rng``); where that would leave the
+            span, the clip is shifted into it.
 
     Raises:
-        UsageError: a number is out of range, or ``spacing`` is asked for without a rate.
+        UsageError: a number is out of range, ``spacing`` is asked for without a rate, or ``pace``
+            of a strategy that has no stride.
 
     Example:
         >>> clip_indices(60, Sampling(strategy="dense", frames=4, stride=5)).indices
@@ -78,6 +83,7 @@ def clip_indices(
     last = frames - 1 if last is None else last
     _check_span(frames, first, last)
     _check_views(view, views)
+    check_pace(sampling, pace)
     count = last - first + 1
     if sampling.strategy == "uniform" or (sampling.strategy == "segments" and rng is None):
         return _all_real(first + _middles(count, sampling.frames, view, views))
@@ -88,8 +94,14 @@ def clip_indices(
     free = max(0, count - 1 - int(offsets[-1]))
     if sampling.strategy == "dense":
         start = _spread(free, view, views) if rng is None else int(rng.integers(0, free + 1))
+    else:
+        start = 0 if views == 1 else _spread(free, view, views)
+    if pace > 1:
+        start, offsets = _slower(
+            start, offsets, clip_offsets(sampling, rate=rate, pace=pace), count
+        )
+    if sampling.strategy == "dense":
         return _all_real(first + np.minimum(start + offsets, count - 1))
-    start = 0 if views == 1 else _spread(free, view, views)
     return ClipIndices(first + np.minimum(start + offsets, count - 1), start + offsets < count)
 
 
@@ -100,6 +112,7 @@ def ending_indices(
     end: int,
     rate: float | None = None,
     first: int = 0,
+    pace: int = 1,
 ) -> ClipIndices:
     """The T frames that end at frame ``end``: the clip of a frame that has its own label.
 
@@ -112,6 +125,7 @@ def ending_indices(
         end: the last frame of the clip.
         rate: frames per second; needed by ``sampling.spacing`` only.
         first: the first frame that may be used.
+        pace: frames lie so many times further apart.
 
     Raises:
         UsageError: ``end`` is no frame of the video, or another number is out of range.
@@ -124,11 +138,11 @@ def ending_indices(
     _check_span(frames, first, frames - 1)
     if not first <= end < frames:
         raise UsageError(f"end ({end}) must be >= {first} and < {frames}, the number of frames")
-    indices = end - clip_offsets(sampling, rate=rate)[::-1]
+    indices = end - clip_offsets(sampling, rate=rate, pace=pace)[::-1]
     return ClipIndices(np.maximum(indices, first), indices >= first)
 
 
-def clip_offsets(sampling: Sampling, *, rate: float | None = None) -> np.ndarray:
+def clip_offsets(sampling: Sampling, *, rate: float | None = None, pace: int = 1) -> np.ndarray:
     """Frames from the start of a dilated clip to each of its T frames, (T,) int64.
 
     With ``spacing`` every frame is rounded from its own time, so an error never adds up and 25
@@ -145,14 +159,14 @@ def clip_offsets(sampling: Sampling, *, rate: float | None = None) -> np.ndarray
     """
     steps = np.arange(sampling.frames, dtype=np.int64)
     if sampling.spacing is None:
-        return steps * sampling.stride
+        return steps * sampling.stride * pace
     if rate is None:
         raise UsageError(
             f"spacing ({sampling.spacing}) is in seconds and needs the video's rate; "
             f"give the stride in frames where the rate is not known"
         )
     _check_rate(rate)
-    return np.floor(steps * sampling.spacing * rate + 0.5).astype(np.int64)
+    return np.floor(steps * sampling.spacing * pace * rate + 0.5).astype(np.int64)
 
 
 def span_frames(
@@ -199,6 +213,30 @@ def span_frames(
     if last < first:  # no frame begins in the span: the one that is on screen
         first = last = max(0, int(np.searchsorted(begins, begin, side="right")) - 1)
     return first, last
+
+
+def check_pace(sampling: Sampling, pace: int) -> None:
+    """Refuse a pace that means nothing.
+
+    Raises:
+        UsageError: it is not above 0, or the strategy has no stride.
+    """
+    if pace <= 0:
+        raise UsageError(f"pace ({pace}) must be > 0")
+    if pace > 1 and sampling.strategy not in ("dense", "first"):
+        raise UsageError(
+            f"pace ({pace}) needs strategy dense or first, not {sampling.strategy}, "
+            f"which has no stride"
+        )
+
+
+def _slower(
+    start: int, offsets: np.ndarray, slower: np.ndarray, count: int
+) -> tuple[int, np.ndarray]:
+    """Start and offsets of a slower clip around the same middle, shifted into the span."""
+    middle = start + int(offsets[-1]) // 2
+    free = max(0, count - 1 - int(slower[-1]))
+    return min(max(0, middle - int(slower[-1]) // 2), free), slower
 
 
 def _middles(count: int, length: int, view: int, views: int) -> np.ndarray:
