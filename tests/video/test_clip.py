@@ -124,6 +124,58 @@ def test_at_the_end_a_pair_is_shifted_back_and_keeps_its_gap(video: Path) -> Non
     assert _numbers(clip.pair(5)[0]) == [0, 24, 44]
 
 
+def test_a_stack_is_three_frames_in_a_row(video: Path) -> None:
+    sampling = Sampling(strategy="first", frames=3, stride=22)  # frames 0, 22, 44
+    (clip,) = read_clips(video, ClipRequest(sampling, size=32, stacks=(4,), gaps=(1, 4)))
+    assert [_numbers(frames) for frames in clip.stack(4)] == [[0, 22, 41], [4, 26, 45], [8, 30, 49]]
+    assert [_numbers(frames) for frames in clip.pair(4)] == [[0, 22, 44], [4, 26, 48]]
+    with pytest.raises(UsageError, match=r"gap \(1\) must be one of the requested \[4\]"):
+        clip.stack(1)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "first"])
+def test_packed_clips_come_back_as_they_were(video: Path, strategy: str) -> None:
+    sampling = Sampling(strategy=strategy, frames=4, stride=20)  # the fourth frame is padded
+    request = ClipRequest(sampling, size=(24, 16), gaps=(2, 3), stacks=(2,))
+    (clip,) = read_clips(video, request)
+    packed = clip.pack()
+    assert packed.shape == (request.images, 16, 24, 3) == (4 * (1 + 2 + 2 + 3), 16, 24, 3)
+    again = clip.unpack(packed)
+    stored = Clip.from_packed(
+        packed, request.runs, mask=clip.mask, indices=clip.indices, seconds=clip.seconds
+    )
+    for other in (again, stored):
+        assert (other.frames == clip.frames).all()
+        for gap in (2, 3):
+            assert np.array_equal(other.pair(gap), clip.pair(gap))
+        assert np.array_equal(other.stack(2), clip.stack(2))
+        assert other.indices is clip.indices
+        assert other.mask is clip.mask
+
+
+def test_changed_pixels_unpack_in_another_size_and_padded_ones_stay_black(video: Path) -> None:
+    sampling = Sampling(strategy="first", frames=4, stride=20)
+    (clip,) = read_clips(video, ClipRequest(sampling, size=32, gaps=(2,)))
+    changed = clip.unpack(255 - clip.pack()[:, ::2, ::4])
+    assert changed.frames.shape == (4, 16, 8, 3)
+    assert (changed.frames[:3] == 255 - clip.frames[:3, ::2, ::4]).all()
+    for frames in (changed.frames, *changed.pair(2)):
+        assert (frames[3] == 0).all()
+    with pytest.raises(UsageError, match=r"shape \(12, height, width, 3\), not uint8 \(11,"):
+        clip.unpack(clip.pack()[1:])
+
+
+def test_a_slower_clip_has_the_middle_of_the_other(video: Path) -> None:
+    sampling = Sampling(strategy="dense", frames=5, stride=4)
+    middles = []
+    for pace in (1, 2, 3):
+        (clip,) = read_clips(video, ClipRequest(sampling, size=32, pace=pace))
+        _assert_true(clip)
+        assert np.ptp(clip.indices) == 16 * pace or clip.indices[-1] == FRAMES - 1
+        middles.append(clip.indices[2])
+    assert np.ptp(middles) <= 1
+
+
 def test_pairs_of_a_span_stay_in_the_span(video: Path) -> None:
     request = ClipRequest(Sampling(frames=2), size=32, gaps=(6,))
     (clip,) = read_clips(video, request, start=0.4, end=0.8)  # frames 10 to 19
@@ -311,6 +363,9 @@ def test_an_unreadable_video_says_why(tmp_path: Path) -> None:
         ({"views": 0}, "views (0) must be > 0"),
         ({"crops": -1}, "crops (-1) must be > 0"),
         ({"gaps": (1, 0)}, "gaps (0) must be > 0"),
+        ({"stacks": (-2,)}, "stacks (-2) must be > 0"),
+        ({"pace": 0}, "pace (0) must be > 0"),
+        ({"pace": 2}, "pace (2) needs strategy dense or first, not uniform"),
         ({"fit": "zoom"}, "fit ('zoom') must be one of crop, letterbox, squash, crops"),
         ({"interpolation": "cubic"}, "interpolation ('cubic') must be one of bilinear"),
     ],

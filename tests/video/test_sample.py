@@ -40,7 +40,16 @@ def requests(draw: st.DrawFn) -> dict:
         "rng": None if seed is None else np.random.default_rng(seed),
         "first": first,
         "last": draw(st.none() | st.integers(first, frames - 1)),
+        "pace": 1,
     }
+
+
+@st.composite
+def paced_requests(draw: st.DrawFn) -> dict:
+    """Any request that is allowed, some of them slower."""
+    request = draw(requests())
+    slow = request["sampling"].strategy in ("dense", "first")
+    return {**request, "pace": draw(st.integers(1, 4)) if slow else 1}
 
 
 def _span_length(request: dict) -> int:
@@ -48,7 +57,7 @@ def _span_length(request: dict) -> int:
     return last - request["first"] + 1
 
 
-@given(requests())
+@given(paced_requests())
 def test_every_clip_is_sorted_in_range_and_of_the_asked_length(request: dict) -> None:
     clip = clip_indices(**request)
     length, last = request["sampling"].frames, request["first"] + _span_length(request) - 1
@@ -61,7 +70,7 @@ def test_every_clip_is_sorted_in_range_and_of_the_asked_length(request: dict) ->
     assert clip.mask.any()
 
 
-@given(requests())
+@given(paced_requests())
 def test_only_first_pads_and_only_at_the_end(request: dict) -> None:
     clip = clip_indices(**request)
     if request["sampling"].strategy != "first":
@@ -69,7 +78,7 @@ def test_only_first_pads_and_only_at_the_end(request: dict) -> None:
     assert (np.diff(clip.mask.astype(int)) <= 0).all()
 
 
-@given(requests(), st.integers(0, 2**32 - 1))
+@given(paced_requests(), st.integers(0, 2**32 - 1))
 def test_the_same_seed_gives_the_same_clip(request: dict, seed: int) -> None:
     once, again = (
         clip_indices(**{**request, "rng": np.random.default_rng(seed)}) for _ in range(2)
@@ -78,7 +87,7 @@ def test_the_same_seed_gives_the_same_clip(request: dict, seed: int) -> None:
     assert (once.mask == again.mask).all()
 
 
-@given(requests())
+@given(paced_requests())
 def test_a_span_is_sampled_like_a_video_of_its_own(request: dict) -> None:
     request["rng"] = None
     alone = clip_indices(
@@ -114,6 +123,33 @@ def test_views_of_a_dilated_clip_start_evenly_from_the_beginning_to_the_end(
     assert np.ptp(np.diff(starts)) <= 1
     assert len(set(starts.tolist())) == views
     assert all(clip.mask.all() for clip in clips)
+
+
+@given(st.sampled_from(["dense", "first"]), st.integers(2, 5), st.integers(0, 99), st.data())
+def test_a_pace_multiplies_the_span_around_the_same_middle(
+    strategy: str, pace: int, seed: int, data: st.DataObject
+) -> None:
+    length, stride = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 5))
+    sampling = Sampling(strategy=strategy, frames=length, stride=stride)
+    span = (length - 1) * stride
+    frames = data.draw(st.integers(pace * span + 1, pace * span + 100))
+    views, rng = data.draw(st.integers(1, 4)), data.draw(st.booleans())
+    options = {"view": data.draw(st.integers(0, views - 1)), "views": views}
+    usual, slower = (
+        clip_indices(
+            frames,
+            sampling,
+            pace=factor,
+            rng=np.random.default_rng(seed) if rng else None,
+            **options,
+        )
+        for factor in (1, pace)
+    )
+    assert slower.mask.all()
+    assert np.ptp(slower.indices) == pace * np.ptp(usual.indices)
+    moved = (slower.indices[0] + slower.indices[-1]) - (usual.indices[0] + usual.indices[-1])
+    at_an_end = slower.indices[0] == 0 or slower.indices[-1] == frames - 1
+    assert abs(moved) <= 1 or at_an_end
 
 
 @given(st.integers(1, 30), st.integers(1, 300), st.integers(0, 99))
@@ -166,20 +202,20 @@ def test_rounding_of_a_spacing_never_adds_up(length: int, spacing: float, rate: 
     assert np.abs(offsets - exact).max() <= 0.5 + 1e-6
 
 
-@given(requests(), st.data())
+@given(paced_requests(), st.data())
 def test_a_clip_that_ends_at_a_frame_sees_nothing_after_it(
     request: dict, data: st.DataObject
 ) -> None:
     frames, first, sampling = request["frames"], request["first"], request["sampling"]
-    end = data.draw(st.integers(first, frames - 1))
-    clip = ending_indices(frames, sampling, end=end, rate=request["rate"], first=first)
+    end, pace = data.draw(st.integers(first, frames - 1)), request["pace"]
+    clip = ending_indices(frames, sampling, end=end, rate=request["rate"], first=first, pace=pace)
     assert clip.indices.shape == (sampling.frames,)
     assert clip.indices[-1] == end
     assert clip.mask[-1]
     assert (np.diff(clip.indices) >= 0).all()
     assert clip.indices.min() >= first
     assert (np.diff(clip.mask.astype(int)) >= 0).all()  # padded at the front only
-    offsets = clip_offsets(sampling, rate=request["rate"])
+    offsets = clip_offsets(sampling, rate=request["rate"], pace=pace)
     assert clip.mask.sum() == (end - offsets >= first).sum()
 
 
@@ -216,6 +252,12 @@ TABLE = [
     (5, Sampling(strategy="first", frames=4, stride=3), {}, [0, 3, 4, 4], [1, 1, 0, 0]),
     # half a second at 25 a second: 12.5 frames, each rounded from its own time
     (99, Sampling(strategy="first", frames=4, spacing=0.5), {"rate": 25.0}, [0, 13, 25, 38], None),
+    # half the pace: the same middle, 12.5; from the first frame where there is none before
+    (26, Sampling(strategy="dense", frames=4, stride=3), {"pace": 2}, [3, 9, 15, 21], None),
+    (26, Sampling(strategy="first", frames=4, stride=3), {"pace": 2}, [0, 6, 12, 18], None),
+    # a pace too slow for the span: dense holds the last frame, first pads
+    (9, Sampling(strategy="dense", frames=3, stride=3), {"pace": 2}, [0, 6, 8], None),
+    (9, Sampling(strategy="first", frames=3, stride=3), {"pace": 2}, [0, 6, 8], [1, 1, 0]),
     (1, Sampling(frames=3), {}, [0, 0, 0], None),
     (50, Sampling(frames=2), {"first": 10, "last": 29}, [15, 25], None),
 ]
@@ -254,6 +296,8 @@ def test_known_spans(start: float | None, end: float | None, expected: tuple[int
         ({"last": 10}, "last (10) must be >= first (0) and < frames (10)"),
         ({"views": 0}, "views (0) must be > 0"),
         ({"view": 2, "views": 2}, "view (2) must be >= 0 and < views (2)"),
+        ({"pace": 0}, "pace (0) must be > 0"),
+        ({"pace": 2}, "pace (2) needs strategy dense or first, not uniform"),
         ({"sampling": Sampling(strategy="dense", spacing=0.1)}, "spacing (0.1) is in seconds"),
         (
             {"sampling": Sampling(strategy="dense", spacing=0.1), "rate": 0.0},
