@@ -1,6 +1,8 @@
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,6 @@ from frameflow.data.splits import (
     cut_validation,
     random_clip_folds,
     refuse_leaks,
-    select_classes,
     split_manifest,
     use_fold,
 )
@@ -317,30 +318,80 @@ def test_a_leak_can_be_allowed(grouped, caplog) -> None:
     assert refuse_leaks(split_manifest(grouped(UNEVEN))) is False
 
 
-# --classes, and the labels it selects
-SELECTIONS = {
-    "1": ["a"],
-    "2": ["a", "b, c"],
-    "7": ["7"],
-    "d,a": ["a", "d"],
-    "b, c": ["b, c"],
-    '"b, c", d': ["b, c", "d"],
-}
+# Several labels a sample
 
 
-@pytest.mark.parametrize("spec", SELECTIONS)
-def test_select_classes(spec: str) -> None:
-    labels = ["d", "a", "b, c", ""] + (["7"] if spec == "7" else [])
-    manifest = Manifest([Sample(f"{label}.mp4", label) for label in labels], ".")
-    assert select_classes(manifest, spec).labels == SELECTIONS[spec]
+def several(samples: int = 300, groups: int = 60, seed: int = 0) -> Manifest:
+    """Samples with one to three of five labels, two of them rare, some labelled none."""
+    rng = Random(seed)
+    chances = {"walk": 0.7, "talk": 0.5, "sit": 0.3, "wave": 0.08, "fall": 0.05}
+    rows = []
+    for number in range(samples):
+        names = [name for name, chance in chances.items() if rng.random() < chance]
+        cell, group = "|".join(names) or "none", f"g{number % groups}"
+        rows.append(Sample(f"{number}.mp4", cell, group=group))
+    return Manifest(rows, "/videos")
 
 
-def test_select_classes_refuses() -> None:
-    manifest = Manifest([Sample("1.mp4", "jump"), Sample("2.mp4", "wave")], ".")
-    with pytest.raises(UsageError, match=r"No sample is labelled 'wve'\. Did you mean 'wave'\?"):
-        select_classes(manifest, "jump,wve")
-    for spec in ("0", "3", "-1"):
-        with pytest.raises(UsageError, match=rf"classes \({spec}\) must be from 1 to 2"):
-            select_classes(manifest, spec)
-    with pytest.raises(UsageError, match="must be a number, or labels joined by commas"):
-        select_classes(manifest, " ")
+def shares_of(manifest: Manifest, part: str, value: object) -> dict[str, float]:
+    """The share of each label that stands in a part."""
+    every = Counter(name for sample in manifest for name in sample.strata(multilabel=True))
+    there = Counter(
+        name
+        for sample in manifest
+        if getattr(sample, part) == value
+        for name in sample.strata(multilabel=True)
+    )
+    return {name: there[name] / count for name, count in every.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_of_several_labels_finds_its_share(seed: int) -> None:
+    manifest = split_manifest(several(), val=0.15, test=0.25, seed=seed, multilabel=True)
+    assert not check_leaks(manifest)
+    for part, share in (("train", 0.6), ("val", 0.15), ("test", 0.25)):
+        assert len(manifest.split(part)) / len(manifest) == pytest.approx(share, abs=0.02)
+        for label, found in shares_of(manifest, "split", part).items():
+            assert found == pytest.approx(share, abs=0.09), (part, label)
+
+
+def test_folds_over_groups_of_several_labels() -> None:
+    manifest = add_folds(several(), 5, multilabel=True)
+    groups = defaultdict(set)
+    for sample in manifest:
+        groups[sample.group].add(sample.fold)
+    assert all(len(folds) == 1 for folds in groups.values())
+    for fold in range(5):
+        for label, found in shares_of(manifest, "fold", fold).items():
+            assert found == pytest.approx(0.2, abs=0.09), (fold, label)
+    parts = use_fold(manifest, 1, val=0.2, multilabel=True)
+    for label, found in shares_of(parts, "split", "val").items():
+        assert found == pytest.approx(0.2, abs=0.09), label
+
+
+def test_random_folds_deal_out_the_rarest_label() -> None:
+    manifest = random_clip_folds(several(), 5, multilabel=True)
+    every = Counter(name for sample in manifest for name in sample.labels)
+    rarest = min(every, key=every.__getitem__)
+    counts = Counter(sample.fold for sample in manifest if rarest in sample.labels)
+    assert max(counts.values()) - min(counts[fold] for fold in range(5)) <= 1
+    sizes = Counter(sample.fold for sample in manifest)
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+
+
+def test_single_labels_split_as_if_they_were_sets_of_one(grouped: Callable[..., Manifest]) -> None:
+    manifest = grouped(UNEVEN)
+    assert list(split_manifest(manifest, multilabel=True)) == list(split_manifest(manifest))
+    assert list(add_folds(manifest, 4, multilabel=True)) == list(add_folds(manifest, 4))
+    ours, theirs = (random_clip_folds(manifest, 4, multilabel=each) for each in (True, False))
+    assert list(ours) == list(theirs)
+
+
+def test_labels_left_out_are_named_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [Sample(f"{n}.mp4", "walk" if n else "walk|fall", group=f"g{n}") for n in range(20)]
+    rows += [Sample("none.mp4", "none", group="h")]
+    split_manifest(Manifest(rows, "/videos"), multilabel=True)
+    assert "1 class stands in one group only, so in train and not in val and test: fall" in (
+        caplog.text
+    )
+    assert "none" not in caplog.text

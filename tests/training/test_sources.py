@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from frameflow.config import Recipe, load_recipe
-from frameflow.data.manifest import Manifest, Sample
+from frameflow.data.manifest import Manifest, ManifestError, Sample
 from frameflow.data.splits import check_leaks
 from frameflow.errors import UsageError
 from frameflow.training.sources import (
@@ -180,3 +180,44 @@ def test_shared_scenes_are_told_where_no_groups_are_given(
         assert "another split" not in caplog.text
         warn_of_shared_scenes(Manifest(mixed, tmp_path))
     assert "6 clips show a scene that stands in another split too" in caplog.text
+
+
+# Several labels a sample
+
+
+def several(cells: list[str], *, split: str = "train") -> Manifest:
+    return Manifest([Sample(f"{n}.mp4", cell, split) for n, cell in enumerate(cells)], ".")
+
+
+def test_several_labels_are_split_each() -> None:
+    cells = ["run|wave", "run", "wave|jump", "jump", "none"]
+    samples = [Sample(f"{n}.mp4", cells[n % 5], group=f"g{n // 2}", row=n + 2) for n in range(100)]
+    recipe = load_recipe(RECIPE, ["multilabel=true"])
+    found = with_splits(Manifest(samples, "."), recipe, fold=None)
+    for name in ("train", "val", "test"):
+        assert found.split(name).label_names(multilabel=True) == ["jump", "run", "wave"]
+
+
+@pytest.mark.parametrize("cells", [["run", "run"], ["none"] * 3, ["run|wave", "wave|run"]])
+def test_labels_that_all_samples_share_teach_nothing(cells: list[str]) -> None:
+    with pytest.raises(UsageError, match="some samples have and others have not"):
+        check_classes(several(cells), multilabel=True)
+
+
+def test_one_label_that_is_there_or_not_can_be_learnt(caplog: pytest.LogCaptureFixture) -> None:
+    check_classes(several(["run", "none", "run", "none"]), multilabel=True)
+    assert "sample is of" not in caplog.text
+    check_classes(several(["run", "run|wave", "run|wave"]), multilabel=True)
+    assert "Every training sample is of 'run'" in caplog.text
+
+
+def test_joined_labels_without_multilabel_are_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    check_classes(several(["run|wave", "run", "jump"]))
+    assert "set multilabel: true" in caplog.text
+
+
+def test_faulty_label_sets_are_refused_where_they_are_read() -> None:
+    manifest = several(["run|", "run"])
+    assert read_source(manifest) is manifest
+    with pytest.raises(ManifestError, match="hold an empty one"):
+        read_source(manifest, multilabel=True)

@@ -21,21 +21,27 @@ def balance(
     *,
     need: Sequence[float],
     seed: int,
+    sizes: Sequence[int] | None = None,
 ) -> list[int]:
     """The part of each unit.
 
     Args:
-        units: for each unit, how many samples of each label it holds.
+        units: for each unit, how many samples of each label it holds. A sample may have several
+            labels; a rare label weighs as much as a frequent one, so that all find their shares
+            (the aim of Sechidis et al., *On the stratification of multi-label data*, 2011).
         shares: the share of each part; they sum to 1; a part with share 0 stays empty.
         need: for each part, the cost of leaving a label out of it. A cost above 1 outweighs a
             share that is missed altogether.
         seed: the same seed gives the same parts.
+        sizes: how many samples each unit holds; None: each has one label.
 
     Returns:
         Part numbers, one per unit. The sum over labels and parts of the squared deviation from
         the share asked for (as a share of the label) is as small as the search could make it.
     """
-    board = _Board(units, shares, need)
+    if sizes is None:
+        sizes = [sum(unit.values()) for unit in units]
+    board = _Board(units, sizes, shares, need)
     random = Random(seed)
     best: list[int] = []
     best_cost, spent = float("inf"), 0
@@ -59,13 +65,17 @@ class _Board:
     """Counts per label and part, and what a move would cost."""
 
     def __init__(
-        self, units: Sequence[Mapping[str, int]], shares: Sequence[float], need: Sequence[float]
+        self,
+        units: Sequence[Mapping[str, int]],
+        sizes: Sequence[int],
+        shares: Sequence[float],
+        need: Sequence[float],
     ) -> None:
         labels = sorted({label for unit in units for label in unit})
         number = {label: index for index, label in enumerate(labels)}
         totals = [0] * (len(labels) + 1)
         self.cells: list[list[tuple[int, int]]] = []
-        self.sizes = [sum(unit.values()) for unit in units]
+        self.sizes = sizes
         for unit, size in zip(units, self.sizes):
             cells = [(number[label], count) for label, count in sorted(unit.items())]
             # All samples together count as one more label, so that no part gets every rounding up.

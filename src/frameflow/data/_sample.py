@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SPLITS = ("train", "val", "test")
+SEPARATOR = "|"
+NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Sample:
 
     Attributes:
         video: the path as the manifest writes it: relative to the manifest's root, or absolute.
-        label: the empty string means unlabelled.
+        label: the empty string means unlabelled. In a multi-label recipe several labels are joined
+            by ``|``, and ``none`` by itself says that none of them applies.
         split: ``"train"``, ``"val"``, ``"test"`` or the empty string.
         group: what must not stand in two splits (scene, source video, actor); empty if unknown.
         start: begin of the span in seconds; None is the start of the video.
@@ -45,3 +48,27 @@ class Sample:
     region: Region | None = None
     extra: Mapping[str, str] = field(default_factory=dict, hash=False)
     row: int = field(default=0, compare=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label cell as a multi-label recipe reads it: each label once, in the order written.
+
+        Empty for an unlabelled sample, and for one that is labelled ``none``.
+
+        Example:
+            >>> Sample("1.mp4", "run | wave").labels
+            ('run', 'wave')
+        """
+        names = [name.strip() for name in self.label.split(SEPARATOR)]
+        return tuple(dict.fromkeys(name for name in names if name and name != NONE))
+
+    def label_names(self, *, multilabel: bool = False) -> tuple[str, ...]:
+        """`labels` in a multi-label recipe; else the one label, or nothing where there is none."""
+        if multilabel:
+            return self.labels
+        return (self.label,) if self.label else ()
+
+    def strata(self, *, multilabel: bool = False) -> tuple[str, ...]:
+        """What the sample counts as in tables and splits: its labels, ``none`` or ``""``."""
+        names = self.label_names(multilabel=multilabel)
+        return names or (NONE if self.label else "",)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from frameflow.data._balance import balance
+from frameflow.data._sample import NONE
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import UsageError
 
@@ -17,13 +18,25 @@ log = logging.getLogger(__name__)
 class Units:
     """The labelled samples tied together by group or by video: what a split cannot divide."""
 
-    def __init__(self, manifest: Manifest, members: list[list[int]]) -> None:
+    def __init__(
+        self, manifest: Manifest, members: list[list[int]], *, multilabel: bool = False
+    ) -> None:
         self.manifest = manifest
         self.members = members
-        self.counts = [Counter(manifest[i].label for i in unit) for unit in members]
+        self.multilabel = multilabel
+        self.counts = [
+            Counter(name for i in unit for name in manifest[i].strata(multilabel=multilabel))
+            for unit in members
+        ]
 
     @classmethod
-    def of(cls, manifest: Manifest, among: Callable[[Sample], bool] | None = None) -> "Units":
+    def of(
+        cls,
+        manifest: Manifest,
+        among: Callable[[Sample], bool] | None = None,
+        *,
+        multilabel: bool = False,
+    ) -> "Units":
         """Join the labelled samples that share a group or a video, also by way of others."""
         parent: dict[tuple[str, str], tuple[str, str]] = {}
 
@@ -48,18 +61,22 @@ class Units:
         ordered = sorted(
             members.values(), key=lambda unit: min(place_key(manifest[i]) for i in unit)
         )
-        return cls(manifest, ordered)
+        return cls(manifest, ordered, multilabel=multilabel)
 
     def balance(
         self, shares: Sequence[float], *, need: Sequence[float], seed: int
     ) -> dict[int, int]:
         """The part of each labelled sample, by its index."""
-        parts = balance(self.counts, shares, need=need, seed=seed)
+        sizes = list(map(len, self.members))
+        parts = balance(self.counts, shares, need=need, seed=seed, sizes=sizes)
         return {index: part for unit, part in zip(self.members, parts) for index in unit}
 
     def per_label(self) -> dict[str, int]:
         """In how many units each label stands."""
-        return dict(sorted(Counter(label for unit in self.counts for label in unit).items()))
+        found = Counter(label for unit in self.counts for label in unit)
+        if self.multilabel:
+            del found[NONE]  # no class that a split could lack
+        return dict(sorted(found.items()))
 
     def refuse_fewer_than(self, least: int, what: str) -> None:
         count = len(self.members)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from frameflow.data._faults import Fault, ManifestError, check_samples
 from frameflow.data._parse import KNOWN, REGION, parse
-from frameflow.data._sample import SPLITS, Region, Sample
+from frameflow.data._sample import NONE, SPLITS, Region, Sample
 from frameflow.data._table import (
     is_parquet,
     read_table,
@@ -173,7 +173,22 @@ class Manifest:
     @property
     def labels(self) -> list[str]:
         """The labels in use, sorted; unlabelled samples bring none."""
-        return sorted({sample.label for sample in self.samples} - {""})
+        return self.label_names()
+
+    def label_names(self, *, multilabel: bool = False) -> list[str]:
+        """The labels in use, sorted.
+
+        Args:
+            multilabel: a label cell holds several, joined by ``|``.
+
+        Example:
+            >>> both = Manifest([Sample("1.mp4", "wave|run"), Sample("2.mp4", "none")], root=".")
+            >>> both.label_names(multilabel=True), both.label_names()
+            (['run', 'wave'], ['none', 'wave|run'])
+        """
+        if not multilabel:
+            return sorted({sample.label for sample in self.samples} - {""})
+        return sorted({name for sample in self.samples for name in sample.labels})
 
     @property
     def has_splits(self) -> bool:
@@ -208,45 +223,65 @@ class Manifest:
             raise UsageError(f"split ({name!r}) must be one of {', '.join(SPLITS)}.")
         return self.where(lambda sample: sample.split == name)
 
-    def summary(self) -> dict[str, dict[str, int]]:
+    def summary(self, *, multilabel: bool = False) -> dict[str, dict[str, int]]:
         """How many samples of each label each split has.
+
+        Args:
+            multilabel: a label cell holds several; a sample counts for each of them.
 
         Returns:
             ``{label: {split: count}}``, labels sorted; the label ``""`` (if any) is unlabelled and
-            comes last, the split ``""`` counts samples without one. Every label has every split
-            that occurs, in the order train, val, test, none.
+            comes last, before it ``none`` in multi-label; the split ``""`` counts samples without
+            one. Every label has every split that occurs, in the order train, val, test, none.
 
         Example:
             >>> Manifest([Sample("1.mp4", "wave", "train")], root=".").summary()
             {'wave': {'train': 1}}
         """
-        counts = Counter((sample.label, sample.split) for sample in self.samples)
+        counts, labels = self._tally("split", multilabel)
         occurring = {split for _, split in counts}
         splits = [split for split in (*SPLITS, "") if split in occurring]
-        labels = self.labels + ([""] if any(label == "" for label, _ in counts) else [])
         return {label: {split: counts[label, split] for split in splits} for label in labels}
 
-    def counts(self, by: Literal["split", "fold"] = "split") -> tuple[list[str], list[list[Any]]]:
+    def _tally(self, part: str, multilabel: bool) -> tuple[Counter[tuple[str, Any]], list[str]]:
+        """Samples by label and part, and the labels in the order of tables."""
+        place = attrgetter(part)
+        counts = Counter(
+            (name, place(sample))
+            for sample in self.samples
+            for name in sample.strata(multilabel=multilabel)
+        )
+        found = {label for label, _ in counts}
+        labels = self.label_names(multilabel=multilabel)
+        labels += [name for name in (NONE, "") if name in found and name not in labels]
+        return counts, labels
+
+    def counts(
+        self, by: Literal["split", "fold"] = "split", *, multilabel: bool = False
+    ) -> tuple[list[str], list[list[Any]]]:
         """The samples per label and split or fold as a table to print.
 
+        Args:
+            by: what the columns are.
+            multilabel: a label cell holds several; a sample counts for each of them.
+
         Returns:
-            The header, and one row per label, its name and numbers; the last row is the sum of
-            all. The column ``none`` is there where samples have no split or fold.
+            The header, and one row per label, its name and numbers; the last row counts all
+            samples. The column ``none`` is there where samples have no split or fold.
 
         Example:
             >>> Manifest([Sample("1.mp4", "wave", "train")], root=".").counts()
             (['label', 'train', 'all'], [['wave', 1, 1], ['all', 1, 1]])
         """
-        part = attrgetter(by)
-        cells = Counter((sample.label, part(sample)) for sample in self.samples)
-        found = {key for _, key in cells}
+        cells, labels = self._tally(by, multilabel)
+        samples = Counter(map(attrgetter(by), self.samples))
+        found = set(samples)
         if by == "split":
             parts: list[Any] = [name for name in (*SPLITS, "") if name in found]
         else:
             parts = [*sorted(found - {None}), *(found & {None})]
-        labels = [*self.labels, *([""] if any(label == "" for label, _ in cells) else [])]
         numbers = [[cells[label, key] for key in parts] for label in labels]
-        numbers.append([sum(column) for column in zip(*numbers)])
+        numbers.append([samples[key] for key in parts])
         names = [label or "(no label)" for label in labels] + ["all"]
         header = ["label", *("none" if key in ("", None) else str(key) for key in parts), "all"]
         rows = [[name, *row, sum(row)] for name, row in zip(names, numbers)]

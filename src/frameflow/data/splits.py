@@ -1,6 +1,5 @@
 """Splits and folds that no group straddles, and the check that none does."""
 
-import csv
 import logging
 import os
 import shlex
@@ -11,7 +10,7 @@ from random import Random
 
 from frameflow.data._units import Units, place_key, video_key
 from frameflow.data.manifest import SPLITS, Manifest, Sample
-from frameflow.errors import LeakError, UsageError, listing, near_names
+from frameflow.errors import LeakError, UsageError, listing
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +123,12 @@ def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def split_manifest(
-    manifest: Manifest, *, val: float = 0.15, test: float = 0.2, seed: int = 0
+    manifest: Manifest,
+    *,
+    val: float = 0.15,
+    test: float = 0.2,
+    seed: int = 0,
+    multilabel: bool = False,
 ) -> Manifest:
     """Give every labelled sample a split, stratified by label and disjoint by group.
 
@@ -137,6 +141,7 @@ def split_manifest(
         val: the share of the samples for validation.
         test: the share for the test.
         seed: another seed gives another split.
+        multilabel: a label cell holds several; each of them is stratified.
 
     Raises:
         UsageError: a share is out of range, or there are fewer than two groups to part.
@@ -151,7 +156,7 @@ def split_manifest(
     _check_share("test", test)
     if val + test >= 1:
         raise UsageError(f"val ({val}) + test ({test}) must be < 1, or nothing is left to train.")
-    units = Units.of(manifest)
+    units = Units.of(manifest, multilabel=multilabel)
     units.warn_of_missing_groups()
     units.refuse_fewer_than(2, "parted into splits")
     shares = {"train": 1 - val - test, "val": val, "test": test}
@@ -167,13 +172,16 @@ def split_manifest(
     return result
 
 
-def cut_validation(manifest: Manifest, *, val: float, seed: int = 0) -> Manifest:
+def cut_validation(
+    manifest: Manifest, *, val: float, seed: int = 0, multilabel: bool = False
+) -> Manifest:
     """Move a share of the training samples to ``val``: stratified by label, disjoint by group.
 
     Args:
         manifest: with a ``train`` split and no ``val``.
         val: the share of the training samples; 0 changes nothing.
         seed: another seed gives another cut.
+        multilabel: see `split_manifest`.
 
     Raises:
         UsageError: the share is out of range, or ``val`` is there already.
@@ -183,7 +191,7 @@ def cut_validation(manifest: Manifest, *, val: float, seed: int = 0) -> Manifest
         raise UsageError("The manifest has a val split already: nothing to cut from train.")
     if val == 0:
         return manifest
-    units = Units.of(manifest, among=lambda sample: sample.split == "train")
+    units = Units.of(manifest, lambda sample: sample.split == "train", multilabel=multilabel)
     units.refuse_fewer_than(2, "parted into train and val")
     chosen = units.balance([1 - val, val], need=[_NEED["train"], _NEED["val"]], seed=seed)
     _warn_of_labels_left_out(units, ["train", "val"])
@@ -193,17 +201,19 @@ def cut_validation(manifest: Manifest, *, val: float, seed: int = 0) -> Manifest
     )
 
 
-def add_folds(manifest: Manifest, folds: int, *, seed: int = 0) -> Manifest:
+def add_folds(
+    manifest: Manifest, folds: int, *, seed: int = 0, multilabel: bool = False
+) -> Manifest:
     """Number the labelled samples with the fold in which each is tested, 0 to ``folds`` - 1.
 
-    The folds are of about equal size, stratified by label and disjoint by group. Splits stay as
-    they are.
+    The folds are of about equal size, stratified by label (each of them with ``multilabel``) and
+    disjoint by group. Splits stay as they are.
 
     Raises:
         UsageError: fewer than two folds, or more folds than groups.
     """
     _check_folds(folds)
-    units = Units.of(manifest)
+    units = Units.of(manifest, multilabel=multilabel)
     units.warn_of_missing_groups()
     units.refuse_fewer_than(folds, f"parted into {folds} folds")
     chosen = units.balance([1 / folds] * folds, need=[10.0] * folds, seed=seed)
@@ -219,8 +229,10 @@ def add_folds(manifest: Manifest, folds: int, *, seed: int = 0) -> Manifest:
     )
 
 
-def random_clip_folds(manifest: Manifest, folds: int, seed: int = 0) -> Manifest:
-    """Folds over clips, stratified by label, that ignore groups.
+def random_clip_folds(
+    manifest: Manifest, folds: int, seed: int = 0, *, multilabel: bool = False
+) -> Manifest:
+    """Folds over clips, stratified by label (the rarest with ``multilabel``), that ignore groups.
 
     What many published figures were measured on, and what the leak study shows the price of:
     clips of one recording stand on both sides. Not for training.
@@ -229,10 +241,13 @@ def random_clip_folds(manifest: Manifest, folds: int, seed: int = 0) -> Manifest
         UsageError: fewer than two folds, or more folds than labelled samples.
     """
     _check_folds(folds)
+    strata = [sample.strata(multilabel=multilabel) for sample in manifest]
+    frequency = Counter(name for names in strata for name in names)
     by_label: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(manifest)), key=lambda i: place_key(manifest[i])):
         if manifest[index].label:
-            by_label[manifest[index].label].append(index)
+            rarest = min(strata[index], key=lambda name: (frequency[name], name))
+            by_label[rarest].append(index)
     total = sum(map(len, by_label.values()))
     if total < folds:
         raise UsageError(f"{total} labelled samples cannot be parted into {folds} folds.")
@@ -248,7 +263,14 @@ def random_clip_folds(manifest: Manifest, folds: int, seed: int = 0) -> Manifest
     )
 
 
-def use_fold(manifest: Manifest, fold: int, *, val: float = 0.15, seed: int = 0) -> Manifest:
+def use_fold(
+    manifest: Manifest,
+    fold: int,
+    *,
+    val: float = 0.15,
+    seed: int = 0,
+    multilabel: bool = False,
+) -> Manifest:
     """The splits of one fold: it is the test, validation is cut from the rest by group.
 
     Args:
@@ -256,6 +278,7 @@ def use_fold(manifest: Manifest, fold: int, *, val: float = 0.15, seed: int = 0)
         fold: the fold to test on.
         val: the share of all samples for validation.
         seed: another seed gives another validation split.
+        multilabel: see `split_manifest`.
 
     Raises:
         UsageError: there are no folds, or not this one.
@@ -283,49 +306,7 @@ def use_fold(manifest: Manifest, fold: int, *, val: float = 0.15, seed: int = 0)
     share = val * (training + len(result.split("test"))) / training if training else 0.0
     if share >= 1:
         raise UsageError(f"val ({val}) leaves nothing to train beside fold {fold}.")
-    return cut_validation(result, val=share, seed=seed)
-
-
-def select_classes(manifest: Manifest, spec: str) -> Manifest:
-    """The samples of some labels.
-
-    Args:
-        manifest: the samples; unlabelled ones are left out.
-        spec: a number, for the first so many labels by name, or labels joined by commas. A label
-            that holds a comma stands in double quotes.
-
-    Raises:
-        UsageError: an unknown label (near names are given), or more labels than there are.
-
-    Example:
-        >>> clips = [Sample(f"{name}.mp4", name) for name in ("wave", "jump", "run")]
-        >>> select_classes(Manifest(clips, root="."), "2").labels
-        ['jump', 'run']
-    """
-    labels = manifest.labels
-    wanted = _wanted_labels(spec, labels)
-    for label in wanted:
-        if label not in labels:
-            raise UsageError(
-                f"No sample is labelled {label!r}.{near_names(label, labels)} "
-                f"Labels here: {listing([repr(label) for label in labels], most=10)}."
-            )
-    return manifest.where(lambda sample: sample.label in wanted)
-
-
-def _wanted_labels(spec: str, labels: Sequence[str]) -> set[str]:
-
-    if spec.strip() in labels:
-        return {spec.strip()}
-    if spec.strip().lstrip("-").isdecimal():
-        count = int(spec)
-        if not 0 < count <= len(labels):
-            raise UsageError(f"classes ({count}) must be from 1 to {len(labels)}, as many as are.")
-        return set(labels[:count])
-    names = {name.strip() for name in next(csv.reader([spec], skipinitialspace=True), [])} - {""}
-    if not names:
-        raise UsageError(f"classes ({spec!r}) must be a number, or labels joined by commas.")
-    return names
+    return cut_validation(result, val=share, seed=seed, multilabel=multilabel)
 
 
 def _warn_of_labels_left_out(units: Units, splits: Sequence[str]) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frameflow.config import Recipe
-from frameflow.data.manifest import Manifest
+from frameflow.data.labels import SEPARATOR, check_label_sets, select_classes
+from frameflow.data.manifest import Manifest, Sample
 from frameflow.data.scan import scan_folder
-from frameflow.data.splits import cut_validation, select_classes, split_manifest, use_fold
+from frameflow.data.splits import cut_validation, split_manifest, use_fold
 from frameflow.errors import UsageError, listing
 
 log = logging.getLogger(__name__)
@@ -18,15 +19,22 @@ log = logging.getLogger(__name__)
 Source = str | os.PathLike[str] | Manifest
 
 
-def read_source(source: Source, *, classes: str | Sequence[str] | int | None = None) -> Manifest:
+def read_source(
+    source: Source,
+    *,
+    classes: str | Sequence[str] | int | None = None,
+    multilabel: bool = False,
+) -> Manifest:
     """The labelled samples of a folder of class folders, a manifest file or a manifest.
 
     Args:
         source: what the user named.
         classes: only these: a number (the first so many by name), or labels.
+        multilabel: a label cell holds several, joined by ``|``.
 
     Raises:
         UsageError: nothing is there, or it is neither; unknown classes.
+        ManifestError: a label cell that multi-label cannot read.
     """
     if isinstance(source, Manifest):
         manifest = source
@@ -39,10 +47,14 @@ def read_source(source: Source, *, classes: str | Sequence[str] | int | None = N
     else:
         # Videos that are missing are set aside with the unreadable ones, by extraction.
         manifest = Manifest.read(Path(source), check_files=False)
-        log.info("Read %d samples of %d classes.", len(manifest), len(manifest.labels))
+        labels = manifest.label_names(multilabel=multilabel)
+        log.info("Read %d samples of %d classes.", len(manifest), len(labels))
+    if multilabel:
+        check_label_sets(manifest)
     if classes is not None:
-        manifest = select_classes(manifest, _spec(classes))
-        log.info("Took %d classes: %s.", len(manifest.labels), listing(manifest.labels, most=10))
+        manifest = select_classes(manifest, _spec(classes), multilabel=multilabel)
+        labels = manifest.label_names(multilabel=multilabel)
+        log.info("Took %d classes: %s.", len(labels), listing(labels, most=10))
     return manifest
 
 
@@ -91,15 +103,17 @@ def with_splits(manifest: Manifest, recipe: Recipe, *, fold: int | None) -> Mani
     Raises:
         UsageError: no such fold, no training samples, or too few groups to part.
     """
-    shares, seed = recipe.split, recipe.train.seed
+    shares, seed, several = recipe.split, recipe.train.seed, recipe.multilabel
     if fold is not None:
-        manifest = fold_splits(manifest, fold, val=shares.val, seed=seed)
+        manifest = fold_splits(manifest, fold, val=shares.val, seed=seed, multilabel=several)
         log.info("Fold %d is the test split: %s.", fold, _counts(manifest))
         return manifest.where(lambda sample: bool(sample.split))
     if not manifest.has_splits:
         if manifest.has_folds:
             log.warning("The folds of the manifest are not used: --fold K tests on fold K.")
-        split = split_manifest(manifest, val=shares.val, test=shares.test, seed=seed)
+        split = split_manifest(
+            manifest, val=shares.val, test=shares.test, seed=seed, multilabel=several
+        )
         return split.where(lambda sample: bool(sample.split))
     without = sum(not sample.split for sample in manifest)
     if without:
@@ -111,38 +125,49 @@ def with_splits(manifest: Manifest, recipe: Recipe, *, fold: int | None) -> Mani
             f"split column, or leave the column out to have it split."
         )
     if not len(manifest.split("val")) and shares.val:
-        manifest = _with_validation(manifest, shares.val, seed)
+        manifest = _with_validation(manifest, shares.val, seed, multilabel=several)
     log.info("The manifest's own splits: %s.", _counts(manifest))
     return manifest
 
 
-def fold_splits(manifest: Manifest, fold: int, *, val: float, seed: int) -> Manifest:
+def fold_splits(
+    manifest: Manifest, fold: int, *, val: float, seed: int, multilabel: bool = False
+) -> Manifest:
     """`use_fold`, without validation where the training samples are too few to cut it from."""
     try:
-        return use_fold(manifest, fold, val=val, seed=seed)
+        return use_fold(manifest, fold, val=val, seed=seed, multilabel=multilabel)
     except UsageError as error:
         found = use_fold(manifest, fold, val=0)  # raises again where the fold is at fault
         log.warning("No validation split can be cut from train: %s", error)
         return found
 
 
-def check_classes(manifest: Manifest) -> None:
+def check_classes(manifest: Manifest, *, multilabel: bool = False) -> None:
     """Say what the splits allow to be learned and judged.
 
     Raises:
-        UsageError: there are fewer than two classes to tell apart.
+        UsageError: there are fewer than two classes to tell apart; with ``multilabel``, no label
+            that some training samples have and others have not.
     """
-    training = Counter(sample.label for sample in manifest.split("train"))
-    if len(training) < 2:
-        only = f"all {training.total()} are {next(iter(training))!r}" if training else "none"
-        raise UsageError(
-            f"Training needs samples of at least two classes; {only}. Add clips of another class."
-        )
-    missing = [label for label in manifest.labels if label not in training]
+    training = refuse_one_class(manifest.split("train").samples, multilabel=multilabel)
+    labels = manifest.label_names(multilabel=multilabel)
+    missing = [label for label in labels if label not in training]
     if missing:
         log.warning(
             "No training sample is of %s: the model cannot name it, and its clips count as wrong.",
             listing([repr(label) for label in missing]),
+        )
+    joined = [] if multilabel else [label for label in labels if SEPARATOR in label]
+    if joined:
+        log.warning(
+            "%s, each taken as one label: are they several? Then set multilabel: true.",
+            f"Labels hold {SEPARATOR!r} ({listing([repr(label) for label in joined], most=3)})",
+        )
+    everywhere = len(manifest.split("train")) if multilabel else 0
+    if constant := [label for label in labels if training[label] == everywhere > 0]:
+        log.warning(
+            "Every training sample is of %s: the model cannot learn where it does not apply.",
+            listing([repr(label) for label in constant]),
         )
     single = [label for label, count in training.items() if count == 1]
     if single:
@@ -157,10 +182,34 @@ def check_classes(manifest: Manifest) -> None:
         )
 
 
-def _with_validation(manifest: Manifest, share: float, seed: int) -> Manifest:
+def refuse_one_class(samples: Sequence[Sample], *, multilabel: bool = False) -> Counter[str]:
+    """How many samples have each label.
+
+    Raises:
+        UsageError: they do not differ in what there is to learn.
+    """
+    found = Counter(
+        name for sample in samples for name in sample.label_names(multilabel=multilabel)
+    )
+    if multilabel:
+        if all(count == len(samples) for count in found.values()):
+            raise UsageError(
+                "Training needs a label that some samples have and others have not; here "
+                f"{f'all {len(samples)} have the same' if found else 'no sample has one'}. "
+                "Add clips with other labels, or `none` where none applies."
+            )
+    elif len(found) < 2:
+        only = f"all {found.total()} are {next(iter(found))!r}" if found else "none"
+        raise UsageError(
+            f"Training needs samples of at least two classes; {only}. Add clips of another class."
+        )
+    return found
+
+
+def _with_validation(manifest: Manifest, share: float, seed: int, *, multilabel: bool) -> Manifest:
     """Validation from train, never from test; without, where train is one group."""
     try:
-        return cut_validation(manifest, val=share, seed=seed)
+        return cut_validation(manifest, val=share, seed=seed, multilabel=multilabel)
     except UsageError as error:
         log.warning("No validation split can be cut from train: %s", error)
         return manifest
