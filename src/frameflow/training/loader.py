@@ -1,0 +1,108 @@
+"""Batches made ahead in threads: bounded, in order, and nothing left behind.
+
+Threads, not processes: decoding and resizing leave Python's lock, so threads read as fast, share
+the cache and the network's memory, start at once, and end with the loop.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from frameflow.training.examples import Batch, Examples
+
+AHEAD = 1  # finished batches that may wait, beyond one for each worker
+_SEEDS = 2**63
+
+
+def load(
+    examples: "Examples",
+    batches: Iterable[np.ndarray],
+    rng: np.random.Generator | None,
+    *,
+    workers: int = 0,
+    skip: int = 0,
+) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
+    """The batches of one epoch, in order.
+
+    What they hold depends on ``rng`` alone: with workers each batch has a seed of its own, drawn
+    here in order before the first is made, so neither their number nor their speed matters, and
+    the batches after ``skip`` are those that would have come without it.
+
+    Args:
+        examples: what makes a batch; ``batch`` is called from several threads at once.
+        batches: (n,) rows each; a generator may draw from ``rng`` too, and does so first.
+        rng: draws augmentation; None means none.
+        workers: threads that make batches ahead, at most `AHEAD` more than there are of them.
+            0 makes each one here when it is asked for, with ``rng`` itself.
+        skip: so many batches from the start are not handed out. Workers do not make them;
+            without workers they are made and dropped, since they draw from ``rng``.
+
+    Yields:
+        The rows and the batch. What ``examples.batch`` raises is raised at its place, after all
+        batches before it. However the loop over them ends (an exception, an interrupt, an early
+        ``close``), no thread is left when it has.
+    """
+    if workers <= 0:
+        return _here(examples, batches, rng, skip)
+    rows = list(batches)
+    seeds = [None] * len(rows) if rng is None else rng.integers(_SEEDS, size=len(rows)).tolist()
+    jobs = zip(rows[skip:], seeds[skip:])
+    return _ahead(examples, jobs, workers)
+
+
+def _here(
+    examples: "Examples",
+    batches: Iterable[np.ndarray],
+    rng: np.random.Generator | None,
+    skip: int,
+) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
+    for number, rows in enumerate(batches):
+        if number < skip and rng is None:
+            continue
+        batch = examples.batch(rows, rng)
+        if number >= skip:
+            yield rows, batch
+
+
+def _ahead(
+    examples: "Examples", jobs: Iterator[tuple[np.ndarray, int | None]], workers: int
+) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
+    def make(rows: np.ndarray, seed: int | None) -> "Batch":
+        return examples.batch(rows, None if seed is None else np.random.default_rng(seed))
+
+    waiting: deque[tuple[np.ndarray, Future[Batch]]] = deque()
+    # The pool waits for its threads when it is left, and what has not begun never does.
+    with ThreadPoolExecutor(workers, "batch", _one_thread, (torch.get_num_threads(),)) as pool:
+        try:
+            for rows, seed in jobs:
+                waiting.append((rows, pool.submit(make, rows, seed)))
+                if len(waiting) >= workers + AHEAD:
+                    yield _first(waiting)
+            while waiting:
+                yield _first(waiting)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _first(waiting: "deque[tuple[np.ndarray, Future[Batch]]]") -> tuple[np.ndarray, "Batch"]:
+    rows, batch = waiting.popleft()
+    return rows, batch.result()
+
+
+def _one_thread(others: int) -> None:
+    """A worker computes on one core: the network needs the rest, and there are more workers.
+
+    PyTorch keeps the number for each thread that has one, and remembers the last for threads to
+    come; those get what they would have got.
+    """
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # a thread takes the number at its first question, and keeps it
+    restore = threading.Thread(target=torch.set_num_threads, args=(others,))
+    restore.start()
+    restore.join()
