@@ -37,7 +37,7 @@ def test_a_frozen_backbone_stays_as_it_is_in_training() -> None:
     backbone(torch.rand(2, 3, 32, 32))
     assert torch.equal(backbone.model.state_dict()["bn1.running_mean"], before)
     assert not any(p.requires_grad for p in backbone.parameters())
-    backbone.freeze(False).train()
+    backbone.learn(["*"], norm="learn")
     backbone(torch.rand(2, 3, 32, 32)).sum().backward()
     assert not torch.equal(backbone.model.state_dict()["bn1.running_mean"], before)
     assert all(p.grad is not None for p in backbone.parameters())

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from frameflow.config import load_recipe
-from frameflow.models.backbones import _part_weights, build_backbone
+from frameflow.models.backbones import build_backbone
 from frameflow.models.heads import build_head
+from frameflow.models.pooling import part_weights
 from frameflow.models.recognizer import Recognizer, build_recognizer
 
 
@@ -14,7 +15,7 @@ from frameflow.models.recognizer import Recognizer, build_recognizer
 def test_parts_are_those_of_adaptive_pooling(length: int, parts: int) -> None:
     line = torch.rand(1, 1, length)
     expected = torch.nn.functional.adaptive_avg_pool1d(line, parts)
-    torch.testing.assert_close((_part_weights(length, parts) @ line[0, 0])[None, None], expected)
+    torch.testing.assert_close((part_weights(length, parts) @ line[0, 0])[None, None], expected)
 
 
 @pytest.mark.parametrize(("part", "top", "left"), [(0, 0, 0), (1, 0, 96), (2, 96, 0), (3, 96, 96)])

@@ -182,7 +182,9 @@ def _text(text: str) -> Callable[[Path], None]:
         (_edit(lambda d: d["backbones"][0].update(preprocess=None)), r"model.json is damaged"),
         (_edit(lambda d: d["head"]["arguments"].update(hiden=1)), r"no option 'hiden'"),
         (_edit(lambda d: d["recipe"].update(colour=1)), r"model.json is damaged: recipe.colour"),
-        (_edit(lambda d: d.update(format_version=99)), r"format 99.*reads 1"),
+        (_edit(lambda d: d.update(format_version=99)), r"format 99.*reads 2"),
+        (_edit(lambda d: d.update(format_version=1)), r"has format 1.*reads 2"),
+        (_edit(lambda d: d["backbones"][0].update(kind="sound")), r"of kind 'sound'"),
     ],
 )
 def test_damaged_runs(damage: Callable[[Path], None], said: str, saved: Path) -> None:

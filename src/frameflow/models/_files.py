@@ -4,7 +4,6 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,14 +14,14 @@ from torch import Tensor
 
 from frameflow.config import Recipe
 from frameflow.errors import UsageError
-from frameflow.models.backbones import Backbone, Preprocess, restore_backbone
+from frameflow.models.backbones import Backbone, restore_backbone
 from frameflow.models.heads import build_head
-from frameflow.models.weights import Weights, digest
+from frameflow.models.weights import digest
 
 if TYPE_CHECKING:
     from frameflow.models.recognizer import Recognizer
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
@@ -35,7 +34,7 @@ def save(recognizer: "Recognizer", folder: Path) -> None:
     described = []
     for place, backbone in enumerate(unique):
         tensors |= _prefixed(f"backbones.{place}", backbone.model)
-        described.append(_describe(backbone))
+        described.append(backbone.describe())
     head = recognizer.head
     content = {
         "format_version": FORMAT,
@@ -60,7 +59,7 @@ def load(folder: Path, build: Callable[..., "Recognizer"]) -> "Recognizer":
     try:
         recipe = Recipe.model_validate(content["recipe"])
         labels = [str(label) for label in content["labels"]]
-        unique = [_restore(described) for described in content["backbones"]]
+        unique = [restore_backbone(described) for described in content["backbones"]]
         streams = [unique[place] for place in content["streams"]]
         with torch.random.fork_rng(devices=[]):  # the values drawn here are overwritten
             head = build_head(content["head"]["name"], **content["head"]["arguments"])
@@ -112,39 +111,6 @@ def _prefixed(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:
         kept = kept.float() if kept.is_floating_point() else kept
         tensors[f"{prefix}.{key}"] = kept.clone(memory_format=torch.contiguous_format)
     return tensors
-
-
-def _describe(backbone: Backbone) -> dict[str, Any]:
-    now = digest(backbone.model.state_dict())
-    changed = now != backbone.weights.digest and not backbone.weights.source.endswith(_LEARNT)
-    return {
-        "name": backbone.name,
-        "dim": backbone.dim,
-        "grid": backbone.grid,
-        "preprocess": asdict(backbone.preprocess),
-        "source": backbone.weights.source + (_LEARNT if changed else ""),
-        "digest": now,
-    }
-
-
-_LEARNT = ", trained further"
-
-
-def _restore(described: Mapping[str, Any]) -> Backbone:
-    given = described["preprocess"]
-    preprocess = Preprocess(
-        size=int(given["size"]),
-        mean=tuple(given["mean"]),
-        std=tuple(given["std"]),
-        interpolation=given["interpolation"],
-    )
-    return restore_backbone(
-        described["name"],
-        dim=int(described["dim"]),
-        grid=int(described["grid"]),
-        preprocess=preprocess,
-        weights=Weights(described["source"], described["digest"]),
-    )
 
 
 def _fill(

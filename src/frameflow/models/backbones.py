@@ -209,9 +209,13 @@ class Backbone(nn.Module):
                 f"The part {part!r} of {self.name} lies before the cut {self.cut!r}, where nothing "
                 f"learns: name a part behind it, or '*' for all that follows."
             )
-        names = [name for name, module in self.model.named_modules() if any(module.parameters())]
-        near = near_names(part, names[1:])
-        shown = "" if near else f" It has {listing([n for n in names[1:] if '.' not in n], most=9)}."
+        names = [
+            name
+            for name, module in self.model.named_modules()
+            if name and next(module.parameters(), None) is not None
+        ]
+        near = near_names(part, names)
+        shown = "" if near else f" It has {listing([n for n in names if '.' not in n], most=9)}."
         return UsageError(
             f"{self.name} has no part {part!r}.{near}{shown} Parts are modules of the network or "
             f"patterns, for instance '*' for all."

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frameflow.config import Recipe
+from frameflow.config import Recipe, Stream
 from frameflow.errors import UsageError
 from frameflow.models import _files
 from frameflow.models.backbones import Backbone, build_backbone, normalise
@@ -78,21 +78,37 @@ class Recognizer(nn.Module):
                 ``(B, T, H, W, 3)`` uint8.
 
         Returns:
-            ``(B, T, dim)`` features; gradients flow where a backbone is not frozen.
+            ``(B, S, dim)`` features, S = T for image models; gradients flow to what learns.
+
+        Raises:
+            UsageError: inputs that are not one for each stream, or streams of unequal S.
         """
         if len(frames) != len(self.streams):
             raise UsageError(f"{len(frames)} inputs for {len(self.streams)} streams.")
-        features = []
-        for backbone, images in zip(self.backbones(), frames):
-            device = next(backbone.parameters()).device
-            pixels = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
-            normal = normalise(pixels.to(device).flatten(0, 1), backbone.preprocess)
-            features.append(backbone(normal).unflatten(0, pixels.shape[:2]))
+        features = [_encode(backbone, given) for backbone, given in zip(self.backbones(), frames)]
+        if len({part.shape[1] for part in features}) > 1:
+            steps = ", ".join(
+                f"{backbone.name} {part.shape[1]}"
+                for backbone, part in zip(self.backbones(), features)
+            )
+            raise UsageError(
+                f"The streams give different numbers of features per clip ({steps}), "
+                f"which cannot be joined: take backbones that give as many."
+            )
         return torch.cat(features, dim=-1)
 
     def forward(self, frames: Sequence[np.ndarray | Tensor], mask: Tensor) -> Tensor:
-        """From frames (see `encode`) to ``(B, K)`` logits."""
-        return self.logits(self.encode(frames), mask)
+        """From frames (see `encode`) to logits.
+
+        Args:
+            frames: as `encode` takes them.
+            mask: ``(B, T)`` bool, False for frames that are padding. Where a video model gives
+                another number of features than frames, all of them count.
+        """
+        features = self.encode(frames)
+        if features.shape[1] != mask.shape[1]:
+            mask = mask.new_ones(features.shape[:2])
+        return self.logits(features, mask)
 
     def save(self, folder: str | Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write ``model.safetensors`` and ``model.json``: all that `load` needs, and no pickle.
@@ -117,6 +133,16 @@ class Recognizer(nn.Module):
             UsageError: a file is missing or damaged, or was written by a later version.
         """
         return _files.load(Path(folder), cls)
+
+
+def _encode(backbone: Backbone, frames: np.ndarray | Tensor) -> Tensor:
+    """``(B, T, H, W, 3)`` uint8 to ``(B, S, dim)``."""
+    device = next(backbone.parameters()).device
+    pixels = (torch.from_numpy(frames) if isinstance(frames, np.ndarray) else frames).to(device)
+    if backbone.temporal:
+        return backbone(normalise(pixels, backbone.preprocess))
+    normal = normalise(pixels.flatten(0, 1), backbone.preprocess)
+    return backbone(normal).unflatten(0, pixels.shape[:2])
 
 
 def build_recognizer(
@@ -157,12 +183,64 @@ def build_recognizer(
     return Recognizer(recipe, labels, streams, head)
 
 
+def build_stream(stream: Stream, frames: int) -> Backbone:
+    """The backbone of one stream, an image or a video model.
+
+    Args:
+        stream: the recipe's.
+        frames: T, frames of a clip, which some video models are built for.
+
+    Raises:
+        UsageError: unknown backbone, no weights to be had, or an option the model cannot take.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("frameflow.models.clips") is None:  # until the package is there
+        is_clip_model = False
+    else:
+        from frameflow.models import clips
+
+        is_clip_model = clips.is_clip_model(stream.backbone)
+    if not is_clip_model:
+        return build_backbone(
+            stream.backbone,
+            weights=stream.weights,
+            size=stream.size,
+            grid=stream.grid,
+            pool=stream.pool,
+            shift=stream.shift,
+            cut=stream.cut,
+        )
+    for what, value, none in (("grid", stream.grid, 1), ("shift", stream.shift, 0)):
+        if value != none:
+            raise UsageError(
+                f"{what} ({value}) is for image models, and {stream.backbone} is a video model: "
+                f"leave {what} at {none}."
+            )
+    if stream.cut is not None:
+        raise UsageError(
+            f"cut ({stream.cut!r}) is for image models, and {stream.backbone} is a video model: "
+            f"leave it out, and name what learns in train.learn."
+        )
+    return clips.build_clip_backbone(
+        stream.backbone, weights=stream.weights, size=stream.size, frames=frames, pool=stream.pool
+    )
+
+
 def build_streams(recipe: Recipe) -> list[Backbone]:
-    """The backbone of each stream; streams with the same one share it."""
-    built: dict[tuple[str, str, int | None, int], Backbone] = {}
+    """The backbone of each stream; streams that look alike at the same kind of images share it.
+
+    A frozen backbone is shared between kinds (frames, differences, flow) as well. One that learns
+    is not: frames and motion each get their own, as in Simonyan and Zisserman, "Two-stream
+    convolutional networks for action recognition in videos", NeurIPS 2014.
+    """
+    built: dict[tuple[object, ...], Backbone] = {}
+    streams = []
     for stream in recipe.streams:
-        key = (stream.backbone, stream.weights, stream.size, stream.grid)
+        kind = stream.kind if recipe.train.learn else None
+        look = (stream.backbone, stream.weights, stream.size, stream.grid, stream.pool)
+        key = (*look, stream.shift, stream.cut, kind)
         if key not in built:
-            name, weights, size, grid = key
-            built[key] = build_backbone(name, weights=weights, size=size, grid=grid)
-    return [built[(s.backbone, s.weights, s.size, s.grid)] for s in recipe.streams]
+            built[key] = build_stream(stream, recipe.sampling.frames)
+        streams.append(built[key])
+    return streams
