@@ -8,11 +8,11 @@ from hypothesis.extra.numpy import arrays
 
 from frameflow.config import Stream
 from frameflow.errors import UsageError
-from frameflow.models.streams import difference, grey, stack, stream_images
+from frameflow.models.streams import difference, stack, stream_images
 from frameflow.video.clip import Clip
+from frameflow.video.transform import grey
 
 pixels = arrays(np.uint8, (2, 3, 4, 3))
-colours = arrays(np.uint8, (5, 3))
 
 
 def _clip(frames: np.ndarray, runs: dict | None = None) -> Clip:
@@ -40,17 +40,6 @@ def test_still_frames_are_mid_grey() -> None:
 def test_difference_refuses_other_shapes() -> None:
     with pytest.raises(UsageError, match="of one shape"):
         difference(np.zeros((2, 2, 3), np.uint8), np.zeros((1, 2, 3), np.uint8))
-
-
-@given(colours)
-def test_grey_is_the_brightness_to_a_level(colour: np.ndarray) -> None:
-    true = colour @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(grey(colour) - true).max() <= 1
-
-
-def test_grey_pixels_stay_as_they_are() -> None:
-    levels = np.arange(256, dtype=np.uint8)
-    assert (grey(np.repeat(levels[:, None], 3, axis=1)) == levels).all()
 
 
 @given(pixels)
@@ -88,3 +77,21 @@ def test_times_and_a_mirror_choose_from_the_same_images(kind: str) -> None:
     whole, times = stream_images(stream, clip), np.array([3, 1])
     assert (stream_images(stream, clip, times) == whole[times]).all()
     assert (stream_images(stream, clip, times, flip=True) == whole[times, :, ::-1]).all()
+
+
+def test_a_flow_stream_shows_what_moves_and_mirrors_its_direction() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    later = before.copy()
+    later[:, 24:40, 28:44] = before[:, 24:40, 24:40]
+    clip = _clip(before, {(1, 2): (before, later)})
+    images = stream_images(Stream(kind="flow", gain=2), clip)
+    assert images.shape == before.shape
+    right, down, speed = images[:, 28:36, 28:36].reshape(-1, 3).mean(axis=0)
+    assert right > 140
+    assert abs(down - 128) < 6
+    assert speed > 140
+    mirrored = stream_images(Stream(kind="flow", gain=2), clip, np.array([1]), flip=True)
+    assert mirrored.shape == (1, 64, 64, 3)
+    assert mirrored[:, 28:36, 28:36, 0].mean() < 116  # to the left
+    assert mirrored[:, 28:36, 28:36, 2].mean() > 140

@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from frameflow.data.manifest import Region
 from frameflow.errors import UsageError
-from frameflow.video.transform import Plan, apply_plan, flip, plan_fit, region_of_interest, resize
+from frameflow.video.transform import (
+    Plan,
+    apply_plan,
+    flip,
+    grey,
+    plan_fit,
+    region_of_interest,
+    resize,
+)
 
 SIDES = st.integers(1, 1200)
 SIZES = st.integers(1, 320)
@@ -200,3 +209,14 @@ def test_a_wrong_number_is_repeated(options: dict, message: str) -> None:
     with pytest.raises(UsageError) as error:
         plan_fit(64, 48, **options)
     assert message in str(error.value)
+
+
+@given(arrays(np.uint8, (5, 3)))
+def test_grey_is_the_brightness_to_a_level(colour: np.ndarray) -> None:
+    true = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey(colour) - true).max() <= 1
+
+
+def test_grey_pixels_stay_as_they_are() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    assert (grey(np.repeat(levels[:, None], 3, axis=1)) == levels).all()

@@ -5,6 +5,8 @@ import numpy as np
 from frameflow.config import Stream
 from frameflow.errors import UsageError
 from frameflow.video.clip import Clip
+from frameflow.video.flow import flow_picture, optical_flow, without_camera
+from frameflow.video.transform import grey
 
 
 def stream_images(
@@ -37,7 +39,7 @@ def stream_images(
     before, later = map(chosen, clip.pair(stream.gap))
     if stream.kind == "difference":
         return difference(before, later, stream.gain)
-    raise UsageError(f"kind ({stream.kind!r}) is not known")
+    return flow(before, later, stream.gain)
 
 
 def difference(frames: np.ndarray, later: np.ndarray, gain: float = 1.0) -> np.ndarray:
@@ -88,15 +90,22 @@ def stack(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarra
     return np.stack([grey(first), grey(second), grey(third)], axis=-1)
 
 
-def grey(frames: np.ndarray) -> np.ndarray:
-    """The brightness of ``(..., 3)`` uint8 RGB, ``(...)`` uint8; grey pixels keep their value."""
-    # Red, green and blue as the eye sees them (ITU-R BT.601), in parts of 256; they add up to 256.
-    total = frames[..., 0].astype(np.uint16) * np.uint16(77)
-    total += frames[..., 1] * np.uint16(150)
-    total += frames[..., 2] * np.uint16(29)
-    total += 128
-    total >>= 8
-    return total.astype(np.uint8)
+def flow(frames: np.ndarray, later: np.ndarray, gain: float = 1.0) -> np.ndarray:
+    """What moves by itself, and where to, as images; see `frameflow.video.flow`.
+
+    Args:
+        frames: ``(N, H, W, 3)`` uint8.
+        later: the same shape, the frames some steps later.
+        gain: factor on the 8 levels that a pixel of motion makes.
+
+    Returns:
+        uint8 of the same shape: motion to the right as red, motion down as green, speed as blue,
+        each from mid grey on.
+
+    Raises:
+        FrameFlowError: OpenCV is not installed (the extra ``flow``).
+    """
+    return flow_picture(without_camera(optical_flow(frames, later)), gain)
 
 
 def _check_alike(frames: np.ndarray, later: np.ndarray) -> None:

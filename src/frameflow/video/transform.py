@@ -149,6 +149,17 @@ def flip(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frames[..., ::-1, :])
 
 
+def grey(frames: np.ndarray) -> np.ndarray:
+    """The brightness of ``(..., 3)`` uint8 RGB, ``(...)`` uint8; grey pixels keep their value."""
+    # Red, green and blue as the eye sees them (ITU-R BT.601), in parts of 256; they add up to 256.
+    total = frames[..., 0].astype(np.uint16) * np.uint16(77)
+    total += frames[..., 1] * np.uint16(150)
+    total += frames[..., 2] * np.uint16(29)
+    total += 128
+    total >>= 8
+    return total.astype(np.uint8)
+
+
 def target_size(size: int | tuple[int, int]) -> tuple[int, int]:
     """(width, height) of a side or a pair.
 
