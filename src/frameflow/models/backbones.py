@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from frameflow.errors import UsageError, listing, near_names
 from frameflow.models import weights as _weights
-from frameflow.models.pooling import Pooling, last_maps
+from frameflow.models.pooling import Pooling, drop_unused, last_maps
 from frameflow.models.shift import add_shift
 from frameflow.models.weights import Weights
 
@@ -267,6 +267,9 @@ def build_backbone(
     found = _weights.resolve(full, weights, size=size, model=model)
     assert found.state is not None
     model.load_state_dict({key: found.state[key] for key in model.state_dict()})
+    if pool == "max":
+        drop_unused(model)
+        found = Weights(found.source, _weights.digest(model.state_dict()))
     backbone = Backbone(
         model,
         name=full,
@@ -297,15 +300,18 @@ def restore_backbone(described: Mapping[str, Any]) -> Backbone:
     if described["kind"] != "image":
         raise ValueError(f"no backbone is of kind {described['kind']!r}")
     preprocess = restore_preprocess(described["preprocess"])
-    name = str(described["name"])
+    name, pool = str(described["name"]), str(described["pool"])
+    model = _weights.create_model(_weights.model_name(name), size=preprocess.size)
+    if pool == "max":
+        drop_unused(model)
     return Backbone(
-        _weights.create_model(_weights.model_name(name), size=preprocess.size),
+        model,
         name=name,
         dim=int(described["dim"]),
         preprocess=preprocess,
         weights=Weights(described["source"], described["digest"]),
         grid=int(described["grid"]),
-        pool=str(described["pool"]),
+        pool=pool,
         shift=int(described["shift"]),
         cut=described["cut"],
     ).eval()

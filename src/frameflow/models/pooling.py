@@ -54,6 +54,12 @@ def last_maps(model: nn.Module, frames: Tensor) -> Tensor:
     return maps
 
 
+def drop_unused(model: nn.Module) -> None:
+    """Drop what follows the last stage of a timm model: 119 of VGG16's 134 million weights."""
+    if hasattr(model, "prune_intermediate_layers"):
+        model.prune_intermediate_layers(1, prune_head=True)  # type: ignore[operator]
+
+
 def spans(length: int, parts: int) -> list[tuple[int, int]]:
     """Where equal parts of a line start and end, as adaptive pooling cuts them."""
     return [(part * length // parts, -(-(part + 1) * length // parts)) for part in range(parts)]
