@@ -29,17 +29,42 @@ def fetch(name: str, config: Any, *, instead: str) -> tuple[Path, str]:
     """
     if config is not None and config.hf_hub_id:
         return _from_hub(name, config, instead)
-    if config is not None and config.url:
-        return _from_url(name, config.url, instead)
-    raise UsageError(f"timm publishes no weights for {name}. {instead}")
+    return fetch_url(name, config.url if config is not None else None, instead=instead)
+
+
+def fetch_folder(name: str, repository: str | None, *, instead: str) -> tuple[Path, str]:
+    """The folder with ``config.json`` and the weights of a repository on the Hugging Face hub.
+
+    Args:
+        name: of the model, for messages.
+        repository: ``OWNER/NAME``; None where nothing is published.
+        instead: what to do where the weights cannot be had, for the message.
+
+    Returns:
+        The folder, and its source in words.
+
+    Raises:
+        UsageError: as `fetch`.
+    """
+    if repository is None:
+        raise UsageError(f"No weights are published for {name}. {instead}")
+    path, source = _from_repository(name, repository, _FILES, instead)
+    _from_repository(name, repository, ("config.json",), instead)
+    return path.parent, source
 
 
 def _from_hub(name: str, config: Any, instead: str) -> tuple[Path, str]:
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
+    return _from_repository(name, config.hf_hub_id, files, instead)
+
+
+def _from_repository(
+    name: str, place: str, files: tuple[str, ...], instead: str
+) -> tuple[Path, str]:
     import huggingface_hub as hub
 
-    repository, _, revision = config.hf_hub_id.partition("@")
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
-    source = f"hub {config.hf_hub_id}"
+    repository, _, revision = place.partition("@")
+    source = f"hub {place}"
     for file in files:
         cached = hub.try_to_load_from_cache(repository, file, revision=revision or None)
         if isinstance(cached, str):
@@ -59,7 +84,14 @@ def _from_hub(name: str, config: Any, instead: str) -> tuple[Path, str]:
     raise _cannot(name, f"{repository} holds no {' or '.join(files)}", instead)
 
 
-def _from_url(name: str, url: str, instead: str) -> tuple[Path, str]:
+def fetch_url(name: str, url: str | None, *, instead: str) -> tuple[Path, str]:
+    """The file at an address, kept where torch.hub keeps it; its path and the address.
+
+    Raises:
+        UsageError: as `fetch`; the address is None.
+    """
+    if not url:
+        raise UsageError(f"No weights are published for {name}. {instead}")
     import torch
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name

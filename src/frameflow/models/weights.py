@@ -166,7 +166,7 @@ def _from_wheel(name: str, model: nn.Module) -> Weights | None:
         return None
     path = Path(getattr(module, class_name).get_model_file_path())
     distribution = module_name.replace("_", "-")
-    state = in_order(_read(path), model.state_dict())
+    state = in_order(read_state(path), model.state_dict())
     if state is None:
         raise UsageError(
             f"The weights in {path} are not those of {name}. "
@@ -192,7 +192,7 @@ def _from_hub(name: str, size: int | None) -> Weights:
 
     config = timm.get_pretrained_cfg(name)
     path, source = _hub.fetch(name, config, instead=_cures(name))
-    state = _read(path)
+    state = read_state(path)
     try:
         model = create_model(
             name, size=size, pretrained=True, pretrained_cfg_overlay={"state_dict": state}
@@ -222,7 +222,7 @@ def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
             f"The weights {str(path)!r} are no file.{near} "
             f"Allowed: auto, hub, none, or a .safetensors, .pth or .pt file."
         )
-    given = _own_names(_read(path))
+    given = own_names(read_state(path))
     faults = _faults(model, given)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if faults and convert is not None:
@@ -239,7 +239,7 @@ def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
     return _described(state, f"file {path.name}")
 
 
-def _read(path: Path) -> State:
+def read_state(path: Path) -> State:
     """The tensors of a file; nothing in it is executed."""
     try:
         if path.suffix == ".safetensors":
@@ -269,7 +269,8 @@ def _read(path: Path) -> State:
     return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
-def _own_names(state: State) -> State:
+def own_names(state: State) -> State:
+    """The tensors without the prefix of a wrapper that trained or compiled the network."""
     for prefix in ("_orig_mod.", "module.", "model.", "backbone."):
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         # Beside a backbone there may be a head of another name; other prefixes wrap everything.
