@@ -6,7 +6,6 @@ path, is not computed again, and a job that was killed goes on where it was.
 """
 
 import logging
-import shlex
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,12 +18,12 @@ import numpy as np
 
 from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest, Sample
-from frameflow.errors import FrameFlowError, UsageError, VideoError, listing
+from frameflow.errors import UsageError, listing
 from frameflow.features._writer import Target, Writer, targets_of
-from frameflow.features.digests import content_digests, sample_key
 from frameflow.features.encode import ClipEncoder, encode_stream
 from frameflow.features.engines import EngineKind, cores
 from frameflow.features.home import home
+from frameflow.features.quarantine import Quarantine, read_or_reason, sample_keys
 from frameflow.features.stored import BadVideo, Features
 from frameflow.progress import progress
 from frameflow.video.clip import Clip
@@ -86,12 +85,12 @@ def extract(
         raise UsageError(f"workers ({workers}) must be > 0.")
     encoder = _encoder(recipe, purpose, engine, backbones, views)
     flips = (False, True) if purpose == "train" and recipe.views.flip else (False,)
-    keys, bad = _keys(manifest)
+    keys, bad = sample_keys(manifest)
     targets = targets_of(encoder, flips, store or home() / "features")
     jobs = _jobs(manifest, keys, targets)
     limit = recipe.max_bad if max_bad is None else max_bad
     stated = f"{recipe.max_bad:g}{'' if max_bad is None else ' of the whole data set'}"
-    quarantine = _Quarantine(manifest, keys, bad, limit, stated)
+    quarantine = Quarantine(manifest, keys, bad, limit, stated)
     quarantine.check()
     if jobs:
         stored = len(set(keys.values())) - len(jobs)
@@ -161,21 +160,6 @@ class _Job:
         return sorted({targets[i].stream for i in self.needed})
 
 
-def _keys(manifest: Manifest) -> tuple[dict[int, str], dict[int, str]]:
-    """The keys of the samples by index, and the reasons of those whose video cannot be read."""
-    paths = [manifest.path(sample) for sample in manifest]
-    digests = content_digests(paths)
-    keys: dict[int, str] = {}
-    bad: dict[int, str] = {}
-    for index, (sample, path) in enumerate(zip(manifest, paths)):
-        digest = digests[path]
-        if isinstance(digest, VideoError):
-            bad[index] = digest.reason
-        else:
-            keys[index] = sample_key(sample, digest)
-    return keys, bad
-
-
 def _jobs(manifest: Manifest, keys: dict[int, str], targets: Sequence[Target]) -> list[_Job]:
     """One job for each key that some target lacks, in manifest order."""
     needed: dict[str, list[int]] = {}
@@ -194,56 +178,6 @@ def _jobs(manifest: Manifest, keys: dict[int, str], targets: Sequence[Target]) -
     return jobs
 
 
-class _Quarantine:
-    """The samples set aside, and the point at which there are too many of them."""
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        keys: dict[int, str],
-        bad: dict[int, str],
-        limit: float,
-        stated: str,
-    ) -> None:
-        self.samples = manifest.samples
-        self.name = shlex.quote(str(manifest.source or "MANIFEST"))
-        self.limit, self.stated = limit, stated
-        self.reasons = dict(bad)
-        self._rows: dict[str, list[int]] = {}
-        for index, key in keys.items():
-            self._rows.setdefault(key, []).append(index)
-
-    @property
-    def found(self) -> list[BadVideo]:
-        return [
-            BadVideo(self.samples[i].video, self.samples[i].row, reason)
-            for i, reason in sorted(self.reasons.items())
-        ]
-
-    def add(self, key: str, reason: str) -> None:
-        """Set aside all samples that show these frames."""
-        for index in self._rows[key]:
-            self.reasons[index] = reason
-
-    def check(self) -> None:
-        """Stop past the stated share, or where nothing is left.
-
-        Raises:
-            FrameFlowError: with the count and the first of them.
-        """
-        count, total = len(self.reasons), len(self.samples)
-        if not count or (count < total and count <= self.limit * total):
-            return
-        first = listing(self.found, most=3)
-        if count == total:
-            raise FrameFlowError(f"None of the {total} videos can be read: {first}.")
-        raise FrameFlowError(
-            f"{count} of {total} videos cannot be read, more than max_bad ({self.stated}) allows: "
-            f"{first}. `frameflow data check {self.name}` lists all of them; mend or remove them, "
-            f"or raise max_bad."
-        )
-
-
 # Doing it -------------------------------------------------------------------------------------
 
 
@@ -251,7 +185,7 @@ def _run(
     jobs: Sequence[_Job],
     encoder: ClipEncoder,
     targets: Sequence[Target],
-    quarantine: _Quarantine,
+    quarantine: Quarantine,
     workers: int,
 ) -> None:
     """Decode in threads, compute here, store shard by shard."""
@@ -316,7 +250,8 @@ def _decoded(
 def _read(job: _Job, encoder: ClipEncoder, streams: Sequence[int]) -> list[list[Clip]] | str:
     sample = job.sample
     rng = np.random.default_rng(int(job.key, 16)) if encoder.random else None
-    try:
+
+    def read() -> list[list[Clip]]:
         return encoder.read(
             job.path,
             start=sample.start,
@@ -326,13 +261,8 @@ def _read(job: _Job, encoder: ClipEncoder, streams: Sequence[int]) -> list[list[
             rng=rng,
             only=streams,
         )
-    except VideoError as error:
-        return error.reason
-    except FrameFlowError as error:
-        return str(error)
-    except Exception as error:  # one strange file must not end a night's work
-        log.debug("%s failed.", job.path, exc_info=True)
-        return f"cannot be read ({type(error).__name__}: {error})"
+
+    return read_or_reason(job.path, read)
 
 
 def _compute(

@@ -1,0 +1,94 @@
+"""Samples that cannot be read: set aside with their reason, never swapped for others."""
+
+import logging
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from frameflow.data.manifest import Manifest
+from frameflow.errors import FrameFlowError, VideoError, listing
+from frameflow.features.digests import content_digests, sample_key
+from frameflow.features.stored import BadVideo
+
+log = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
+
+
+def sample_keys(manifest: Manifest) -> tuple[dict[int, str], dict[int, str]]:
+    """The keys of the samples by index, and the reasons of those whose video cannot be read."""
+    paths = [manifest.path(sample) for sample in manifest]
+    digests = content_digests(paths)
+    keys: dict[int, str] = {}
+    bad: dict[int, str] = {}
+    for index, (sample, path) in enumerate(zip(manifest, paths)):
+        digest = digests[path]
+        if isinstance(digest, VideoError):
+            bad[index] = digest.reason
+        else:
+            keys[index] = sample_key(sample, digest)
+    return keys, bad
+
+
+def read_or_reason(path: Path, read: Callable[[], Read]) -> Read | str:
+    """What ``read`` gives, or a short phrase that says why the video cannot be read."""
+    try:
+        return read()
+    except VideoError as error:
+        return error.reason
+    except FrameFlowError as error:
+        return str(error)
+    except Exception as error:  # one strange file must not end a night's work
+        log.debug("%s failed.", path, exc_info=True)
+        return f"cannot be read ({type(error).__name__}: {error})"
+
+
+class Quarantine:
+    """The samples set aside, and the point at which there are too many of them."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        keys: dict[int, str],
+        bad: dict[int, str],
+        limit: float,
+        stated: str,
+    ) -> None:
+        self.samples = manifest.samples
+        self.name = shlex.quote(str(manifest.source or "MANIFEST"))
+        self.limit, self.stated = limit, stated
+        self.reasons = dict(bad)
+        self._rows: dict[str, list[int]] = {}
+        for index, key in keys.items():
+            self._rows.setdefault(key, []).append(index)
+
+    @property
+    def found(self) -> list[BadVideo]:
+        return [
+            BadVideo(self.samples[i].video, self.samples[i].row, reason)
+            for i, reason in sorted(self.reasons.items())
+        ]
+
+    def add(self, key: str, reason: str) -> None:
+        """Set aside all samples that show these frames."""
+        for index in self._rows[key]:
+            self.reasons[index] = reason
+
+    def check(self) -> None:
+        """Stop past the stated share, or where nothing is left.
+
+        Raises:
+            FrameFlowError: with the count and the first of them.
+        """
+        count, total = len(self.reasons), len(self.samples)
+        if not count or (count < total and count <= self.limit * total):
+            return
+        first = listing(self.found, most=3)
+        if count == total:
+            raise FrameFlowError(f"None of the {total} videos can be read: {first}.")
+        raise FrameFlowError(
+            f"{count} of {total} videos cannot be read, more than max_bad ({self.stated}) allows: "
+            f"{first}. `frameflow data check {self.name}` lists all of them; mend or remove them, "
+            f"or raise max_bad."
+        )
