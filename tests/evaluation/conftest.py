@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from frameflow.data.labels import join_labels
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.evaluation.metrics import score
+from frameflow.evaluation.multilabel import score_sets
 from frameflow.evaluation.predictions import Predictions
 
 
@@ -84,5 +86,41 @@ def scored(tmp_path: Path) -> Callable[..., Scored]:
     def make(**options: Any) -> Scored:
         options.setdefault("labels", ["jump", "run", "walk"])
         return make_scored(tmp_path, **options)
+
+    return make
+
+
+def make_sets(
+    root: Path, *, labels: list[str], samples: int = 40, videos: list[str] | None = None
+) -> Scored:
+    """`make_scored` for samples with several labels, or none."""
+    rng = np.random.default_rng(1)
+    truth = rng.random((samples, len(labels))) < 0.4
+    logits = rng.normal(size=truth.shape) + 2 * truth - 1
+    shares = 1 / (1 + np.exp(-logits))
+    rows = [
+        Sample(
+            videos[i % len(videos)] if videos else f"clips/{i}.mp4",
+            join_labels(label for label, there in zip(labels, has) if there),
+            "test",
+            f"g{i % 8}",
+        )
+        for i, has in enumerate(truth)
+    ]
+    facts = make_scored(root, labels=["a", "b"]).metrics
+    facts = {name: facts[name] for name in list(facts)[list(facts).index("split") :]}
+    groups = [sample.group for sample in rows]
+    scores = score_sets(truth, shares, labels, groups=groups, resamples=50)
+    found = Predictions(rows, labels, shares, multilabel=True)
+    return Scored(scores.to_dict() | facts, found, Manifest(rows, root))
+
+
+@pytest.fixture
+def scored_sets(tmp_path: Path) -> Callable[..., Scored]:
+    """`make_sets` with videos below the test's own folder."""
+
+    def make(**options: Any) -> Scored:
+        options.setdefault("labels", ["jump", "run", "walk"])
+        return make_sets(tmp_path, **options)
 
     return make

@@ -90,3 +90,33 @@ def test_is_written_whole(scored: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     write_card(path, one.metrics, recipe=load_recipe("default"), manifest=one.manifest)
     assert path.read_text(encoding="utf-8") == card(one)
+
+
+def test_a_card_of_several_labels(scored_sets: Callable[..., Any]) -> None:
+    one = scored_sets()
+    recipe = load_recipe("default", ["multilabel=true"])
+    text = render(one.metrics, recipe, one.manifest)
+    assert "A multi-label video classifier for 3 classes" in text
+    assert "`jump`, `run`, `walk`" in text
+    low, high = one.metrics["intervals"]["map"]
+    assert table(text, "| figure")[0] == [
+        "Mean average precision", f"{one.metrics['map']:.3f}", f"{low:.3f} to {high:.3f}",
+    ]  # fmt: skip
+    assert table(text, "| split") == [["test", "40", "8", "3"]]
+    assert "calls it present above 0.5" in text
+    assert "one of its labels" not in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["streams.0.kind=stack"], "frozen tf_efficientnet_lite0 on stacks of three moments"),
+        (["train.learn=[{}]", "streams.0.kind=flow"], "trained tf_efficientnet_lite0 on optical"),
+        (["train.learn=[{}]", "streams.0.cut=blocks.4"], "partly trained tf_efficientnet_lite0"),
+    ],
+)
+def test_a_card_says_what_learnt_from_what(
+    scored: Callable[..., Any], overrides: list[str], said: str
+) -> None:
+    one = scored()
+    assert said in render(one.metrics, load_recipe("default", overrides), one.manifest)

@@ -138,3 +138,56 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         broken.write_csv(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["p.csv"]
+
+
+# Several labels a sample
+
+
+def sets() -> Predictions:
+    samples = [Sample("a.mp4", "z|x", group="g"), Sample("b.mp4", "none"), Sample("c.mp4")]
+    shares = np.array([[0.7, 0.2, 0.9], [0.1, 0.5, 0.4], [0.2, 0.6, 0.3]])
+    return Predictions(samples, ["x", "y", "z"], shares, multilabel=True)
+
+
+def test_what_is_present_is_above_a_half() -> None:
+    found = sets()
+    assert [found.present(row) for row in range(3)] == [["z", "x"], [], ["y"]]
+    assert found.predicted == ["z|x", "none", "y"]
+    assert found.targets.tolist() == [[True, False, True], [False] * 3, [False] * 3]
+
+
+def test_sets_round_trip(tmp_path: Path) -> None:
+    found = sets()
+    found.write_csv(tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert lines[0] == "video,label,group,present,p:x,p:y,p:z"
+    assert lines[1] == "a.mp4,z|x,g,z|x,0.7,0.2,0.9"
+    assert lines[2] == "b.mp4,none,,none,0.1,0.5,0.4"
+    back = read_predictions(tmp_path / "p.csv")
+    same(found, back)
+    assert back.multilabel
+    assert back.predicted == found.predicted
+    some(LABELS).write_csv(tmp_path / "q.csv")
+    assert not read_predictions(tmp_path / "q.csv").multilabel
+
+
+def test_results_hold_the_sets(tmp_path: Path) -> None:
+    sets().write_results(tmp_path / "r.json", topk=1)
+    held = json.loads((tmp_path / "r.json").read_text())
+    assert held["multilabel"] is True
+    assert held["samples"] == [
+        {"video": "a.mp4", "labels": ["z", "x"], "present": ["z", "x"], "correct": True,
+         "topk": [["z", 0.9]]},
+        {"video": "b.mp4", "labels": [], "present": [], "correct": True, "topk": [["y", 0.5]]},
+        {"video": "c.mp4", "labels": None, "present": ["y"], "correct": None,
+         "topk": [["y", 0.6]]},
+    ]  # fmt: skip
+
+
+def test_the_surest_slips_come_first() -> None:
+    samples = [Sample("a.mp4", "x"), Sample("b.mp4", "x|y"), Sample("c.mp4")]
+    shares = np.array([[0.2, 0.6], [0.9, 0.05], [0.99, 0.99]])
+    found = Predictions(samples, ["x", "y"], shares, multilabel=True)
+    assert found.surest_slips() == [(1, 1), (0, 0), (0, 1)]
+    assert found.surest_slips(1) == [(1, 1)]
+    assert Predictions(samples[2:], ["x", "y"], shares[2:], multilabel=True).surest_slips() == []

@@ -220,3 +220,43 @@ def test_parts_of_a_video_have_pictures(
         assert "a.mp4, frame 5, group" in found.text
     if "start" in options:
         assert "a.mp4, 0.1 s to 0.3 s, group" in found.text
+
+
+# Several labels a sample
+
+
+def test_sets_have_average_precision_and_no_confusion(scored_sets: Callable[..., Any]) -> None:
+    one = scored_sets()
+    found = page(one, recipe="name: default\n")
+    low, high = one.metrics["intervals"]["map"]
+    for fact in (
+        "Mean average precision",
+        f"{one.metrics['map']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"ranking the samples by chance would reach {one.metrics['chance']:.3f}",
+        "Micro F1",
+        "Exact match",
+        "any number a sample, present above a probability of 0.5",
+    ):
+        assert fact in found.text, fact
+    for absent in ("Top-1", "Confusion", "confused", "most frequent class"):
+        assert absent not in found.text, absent
+    for entry in one.metrics["per_class"]:
+        row = f"{entry['label']} {entry['average_precision']:.3f} {entry['f1']:.3f}"
+        assert row in found.text
+    label = next(t["aria-label"] for tag, t in found.tags if tag == "svg")
+    assert (label or "").startswith("Mean average precision on a scale")
+
+
+def test_slips_name_the_label_and_the_truth(scored_sets: Callable[..., Any]) -> None:
+    one = scored_sets(labels=["jump & run", "<b>", "walk"])
+    text = page(one).text
+    (row, column), *_ = one.predictions.surest_slips()
+    sample, label = one.predictions.samples[row], one.predictions.labels[column]
+    verb = "Misses" if label in sample.labels else "Says"
+    share = one.predictions.probabilities[row, column]
+    truth = ", ".join(sample.labels) or "none"
+    assert f"{verb} {label} {share:.2f} , in truth {truth} " in text.replace(
+        f"{share:.2f},", f"{share:.2f} ,"
+    )
+    assert f"group {sample.group}" in text

@@ -13,9 +13,42 @@ def topk_key(metrics: Metrics) -> str:
     return next(name for name in metrics if name.startswith("top") and name != "top1")
 
 
+def multilabel(metrics: Metrics) -> bool:
+    """Whether the samples may have several labels."""
+    return bool(metrics.get("multilabel", False))
+
+
+def labels(metrics: Metrics) -> list[str]:
+    """The labels of the model."""
+    return list(metrics["labels"] if multilabel(metrics) else metrics["confusion"]["labels"])
+
+
+def headline_figure(metrics: Metrics) -> tuple[str, str, float]:
+    """The figure that stands for the whole: its name, its key, its value."""
+    if multilabel(metrics):
+        return "Mean average precision", "map", metrics["map"]
+    return "Top-1", "top1", metrics["top1"]
+
+
+def chance(metrics: Metrics) -> float:
+    """What that figure would be without looking: see `chance_words`."""
+    if multilabel(metrics):
+        return float(metrics["chance"])
+    return max(entry["support"] for entry in metrics["per_class"]) / metrics["samples"]
+
+
+def chance_words(metrics: Metrics) -> str:
+    """What reaches `chance`."""
+    if multilabel(metrics):
+        return "ranking the samples by chance"
+    return "always answering the most frequent class"
+
+
 def figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | None]]:
     """The figures of the headline table: name, value, interval or None."""
     bounds = metrics["intervals"]
+    if multilabel(metrics):
+        return _set_figures(metrics)
     key = topk_key(metrics)
     rows = [
         ("Top-1", metrics["top1"], bounds["top1"]),
@@ -29,14 +62,30 @@ def figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | No
     return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
 
 
+def _set_figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | None]]:
+    bounds, micro, macro = metrics["intervals"], metrics["micro"], metrics["macro"]
+    rows = [
+        ("Mean average precision", metrics["map"], bounds["map"]),
+        ("Micro F1", micro["f1"], bounds["micro_f1"]),
+        ("Macro F1", macro["f1"], bounds["macro_f1"]),
+        ("Exact match", metrics["exact_match"], bounds["exact_match"]),
+        ("Micro precision", micro["precision"], None),
+        ("Micro recall", micro["recall"], None),
+        ("Macro precision", macro["precision"], None),
+        ("Macro recall", macro["recall"], None),
+        ("Log loss of a label (nats)", metrics["log_loss"], None),
+    ]
+    return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
+
+
 def interval_name(metrics: Metrics) -> str:
     """``95 % interval``."""
     return f"{100 * metrics['intervals']['confidence']:g} % interval"
 
 
 def spread(metrics: Metrics) -> str:
-    """The interval of top-1 in words, or why there is none."""
-    bounds = metrics["intervals"]["top1"]
+    """The interval of the headline figure in words, or why there is none."""
+    bounds = metrics["intervals"][headline_figure(metrics)[1]]
     if bounds is None:
         return f"no {interval_name(metrics)}: {metrics['intervals']['reason']}"
     over = metrics["intervals"]["over"]
@@ -98,7 +147,7 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
         ("Split", f"{metrics['split']} of {metrics['manifest']}"),
         ("Samples", counted(metrics)),
         ("Views", f"{plural(metrics['views'], 'clip')} a sample, probabilities averaged"),
-        ("Classes", str(len(metrics["confusion"]["labels"]))),
+        ("Classes", _classes(metrics)),
         ("Seed", str(metrics["seed"])),
         ("Recipe", metrics["recipe"]),
         ("Backbone", weights(metrics)),
@@ -120,6 +169,13 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
     rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in metrics["versions"].items())))
     rows.append(("Date", metrics["date"]))
     return rows
+
+
+def _classes(metrics: Metrics) -> str:
+    count = str(len(labels(metrics)))
+    if multilabel(metrics):
+        count += f", any number a sample, present above a probability of {metrics['threshold']:g}"
+    return count
 
 
 def weak_classes(metrics: Metrics, *, most: int = 5) -> list[dict[str, Any]]:

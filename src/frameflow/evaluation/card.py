@@ -16,12 +16,20 @@ from frameflow.evaluation._words import (
     figures,
     headline,
     interval_name,
+    labels,
+    multilabel,
     plural,
     warnings,
     weak_classes,
 )
 
-_SEES = {"rgb": "frames", "difference": "differences of frames"}
+_SEES = {
+    "rgb": "frames",
+    "difference": "differences of frames",
+    "stack": "stacks of three moments",
+    "flow": "optical flow",
+}
+_WAYS = {"frozen": "frozen ", "cut": "partly trained ", "end-to-end": "trained "}
 
 
 def write_card(
@@ -40,19 +48,23 @@ def write_card(
 
 def render(metrics: Mapping[str, Any], recipe: Recipe, manifest: Manifest) -> str:
     """The card as Markdown; see `write_card`."""
-    labels = metrics["confusion"]["labels"]
+    names = labels(metrics)
+    kind = "multi-label " if multilabel(metrics) else ""
     parts = [
         f"# {_plain(metrics['run'])}",
         *(f"> **{word}**: {sentence}" for word, sentence in warnings(metrics)),
-        f"A video classifier for {plural(len(labels), 'class').replace('classs', 'classes')}: "
+        f"A {kind}video classifier for {plural(len(names), 'class').replace('classs', 'classes')}: "
         f"{_what(recipe)}. Trained and scored with FrameFlow "
         f"{metrics['versions'].get('frameflow-video', '')}".rstrip()
         + ".",
         "## Labels",
-        ", ".join(_code(label) for label in labels),
+        ", ".join(_code(label) for label in names),
         "## Data",
         "The samples are in `manifest.csv`.",
-        _table(("split", "samples", "groups", "classes"), _splits(manifest)),
+        _table(
+            ("split", "samples", "groups", "classes"),
+            _splits(manifest, several=multilabel(metrics)),
+        ),
         "## Scores",
         f"On the {headline(metrics)}.",
         _table(("figure", "value", interval_name(metrics)), _figures(metrics)),
@@ -73,18 +85,18 @@ def _what(recipe: Recipe) -> str:
     )
     sampling = recipe.sampling
     return (
-        f"{plural(sampling.frames, 'frame')} a clip ({sampling.strategy}), frozen {streams}, "
-        f"and a {recipe.head.name} head"
+        f"{plural(sampling.frames, 'frame')} a clip ({sampling.strategy}), "
+        f"{_WAYS[recipe.way]}{streams}, and a {recipe.head.name} head"
     )
 
 
-def _splits(manifest: Manifest) -> list[tuple[str, ...]]:
+def _splits(manifest: Manifest, *, several: bool) -> list[tuple[str, ...]]:
     rows = []
     for name in ("train", "val", "test", ""):
         part = [sample for sample in manifest if sample.split == name]
         if part:
             groups = {sample.group for sample in part} - {""}
-            classes = {sample.label for sample in part} - {""}
+            classes = {n for sample in part for n in sample.label_names(multilabel=several)}
             counts = (len(part), len(groups) if groups else "none given", len(classes))
             rows.append((name or "no split", *(str(count) for count in counts)))
     return rows
@@ -111,7 +123,10 @@ def _limits(metrics: Mapping[str, Any], manifest: Manifest) -> list[str]:
     lines = [
         f"It was scored on {counted(metrics)}; clips of another kind, camera or place may fare "
         f"worse.",
-        "It answers with one of its labels whatever a video shows.",
+        "It gives each label a probability of its own and calls it present above "
+        f"{metrics['threshold']:g}; a video may have none."
+        if multilabel(metrics)
+        else "It answers with one of its labels whatever a video shows.",
     ]
     if metrics["leaky"]:
         lines.append("LEAKY SPLIT: groups stand in training and test; the scores say little.")

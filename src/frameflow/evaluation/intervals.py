@@ -5,7 +5,7 @@ too narrow. Whole groups are drawn instead (Davison and Hinkley, *Bootstrap Meth
 Application*, 1997, section 3.8).
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,19 +122,55 @@ def bootstrap(
         >>> bootstrap(hits, accuracy, units=units_of(None, 4)).bounds["top1"]
         (0.25, 1.0)
     """
+    totals = np.zeros((units.count, counts.shape[1]))
+    np.add.at(totals, units.index, counts)
+    values = {n: float(v[0]) for n, v in figures(totals.sum(axis=0, keepdims=True)).items()}
+    return resample(
+        values,
+        lambda weights: figures(weights @ totals),
+        units=units,
+        draws=draws,
+        confidence=confidence,
+        seed=seed,
+        centred=centred,
+    )
+
+
+def resample(
+    values: Mapping[str, float],
+    figures: Callable[[np.ndarray], dict[str, np.ndarray]],
+    *,
+    units: Units,
+    draws: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    centred: Collection[str] = (),
+) -> Intervals:
+    """Percentile intervals of figures that no sums give, such as those of a ranking.
+
+    Args:
+        values: the figures of all samples.
+        figures: from how often each unit is drawn, ``(draws, units)``, to
+            ``{name: (draws,) values}``.
+        units: what is drawn, as in `bootstrap`.
+        draws: how often.
+        confidence: the share of the draws inside the interval.
+        seed: of the draws.
+        centred: as in `bootstrap`.
+
+    Raises:
+        UsageError: ``draws`` or ``confidence`` out of range.
+    """
     if draws < 1:
         raise UsageError(f"draws ({draws}) must be > 0.")
     if not 0 < confidence < 1:
         raise UsageError(f"confidence ({confidence}) must be between 0 and 1.")
-    totals = np.zeros((units.count, counts.shape[1]))
-    np.add.at(totals, units.index, counts)
-    values = {n: float(v[0]) for n, v in figures(totals.sum(axis=0, keepdims=True)).items()}
     settled = (confidence, units.over, units.count, draws, seed)
     if units.count < 2:
         one = "group" if units.over == "groups" else "clip"
         reason = f"All samples are of one {one}, so an interval over {units.over} is undefined."
         return Intervals(dict.fromkeys(values), *settled, reason=reason)
-    parts = [figures(weights @ totals) for weights in _weights(units.count, draws, seed)]
+    parts = [figures(weights) for weights in _weights(units.count, draws, seed)]
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     bounds: dict[str, tuple[float, float] | None] = {}
     for name, value in values.items():

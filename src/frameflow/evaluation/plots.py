@@ -92,8 +92,15 @@ def curves(
     return "".join([*parts, "</svg>"])
 
 
-def interval_bar(value: float, bounds: tuple[float, float] | None, *, chance: float | None) -> str:
-    """A figure from 0 to 1 with its interval, beside the share that guessing would reach."""
+def interval_bar(
+    value: float,
+    bounds: tuple[float, float] | None,
+    *,
+    chance: float | None,
+    name: str = "Top-1",
+    guess: str = "the most frequent class alone",
+) -> str:
+    """A figure from 0 to 1 with its interval, beside what guessing (``guess``) would reach."""
     width, height, left, right, line = 480, 62, 8, 8, 26
 
     def across(share: float) -> float:
@@ -101,7 +108,7 @@ def interval_bar(value: float, bounds: tuple[float, float] | None, *, chance: fl
 
     said = f"{value:.3f}" + (f", interval {bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else "")
     parts = [
-        _open(width, height, f"Top-1 on a scale from 0 to 1: {said}"),
+        _open(width, height, f"{name} on a scale from 0 to 1: {said}"),
         f'<line class="axis" x1="{left}" x2="{width - right}" y1="{line}" y2="{line}"/>',
     ]
     for tick in (0, 0.25, 0.5, 0.75, 1):
@@ -114,7 +121,7 @@ def interval_bar(value: float, bounds: tuple[float, float] | None, *, chance: fl
     if chance is not None:
         x = across(chance)
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{line + 12}"/>')
-        parts.append(f"<g><title>the most frequent class alone: {chance:.3f}</title>")
+        parts.append(f"<g><title>{escape(guess)}: {chance:.3f}</title>")
         parts.append(f'<rect x="{x - 5:.1f}" y="0" width="10" height="40" fill="transparent"/></g>')
     if bounds is not None:
         span = max(across(bounds[1]) - across(bounds[0]), 2)

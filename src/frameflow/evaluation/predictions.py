@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from frameflow.data.labels import join_labels, label_matrix
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError
 from frameflow.evaluation._files import write_json, write_text
 from frameflow.evaluation.metrics import rank
+from frameflow.evaluation.multilabel import THRESHOLD
 
 PREFIX = "p:"  # of the columns of probability, so that no label collides with another column
 _ALWAYS = ("video", "label", "group")
+_SETS = "present"  # the column that tells a table of multi-label
 _SPAN = ("start", "end", "frame")
 
 
@@ -27,6 +30,7 @@ class Predictions:
         samples: N samples; a label is ``""`` where the truth is unknown.
         labels: the K labels of the model.
         probabilities: ``(N, K)``.
+        multilabel: each label has a probability of its own, and a label cell holds several.
 
     Raises:
         UsageError: the shapes do not fit.
@@ -40,6 +44,7 @@ class Predictions:
     samples: Sequence[Sample]
     labels: Sequence[str]
     probabilities: np.ndarray
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.samples), len(self.labels))
@@ -53,7 +58,9 @@ class Predictions:
 
     @property
     def predicted(self) -> list[str]:
-        """The likeliest label of each sample."""
+        """The likeliest label of each sample; in multi-label those `present`, joined by ``|``."""
+        if self.multilabel:
+            return [join_labels(self.present(row)) for row in range(len(self))]
         return [self.labels[index] for index in self.probabilities.argmax(axis=1)]
 
     @property
@@ -62,10 +69,36 @@ class Predictions:
         numbers = {label: index for index, label in enumerate(self.labels)}
         return np.array([numbers.get(sample.label, -1) for sample in self.samples], dtype=np.int64)
 
+    @property
+    def targets(self) -> np.ndarray:
+        """``(N, K)`` bool: which labels each sample has, in multi-label.
+
+        Raises:
+            UsageError: a sample has a label that the model does not know.
+        """
+        return label_matrix(self.samples, self.labels)
+
+    def present(self, row: int) -> list[str]:
+        """The labels of one sample whose probability is above 0.5, likeliest first."""
+        return [label for label, share in self.topk(row, len(self.labels)) if share > THRESHOLD]
+
     def topk(self, row: int, k: int) -> list[tuple[str, float]]:
         """The ``k`` likeliest labels of one sample and their probabilities, likeliest first."""
         order = rank(self.probabilities[row : row + 1])[0, :k]
         return [(self.labels[i], float(self.probabilities[row, i])) for i in order]
+
+    def surest_slips(self, most: int = 12) -> list[tuple[int, int]]:
+        """Rows and columns of wrong decisions in multi-label, the surest first.
+
+        A label that is said and does not apply, or applies and is not said. An unlabelled sample
+        has none.
+        """
+        labelled = np.array([bool(sample.label) for sample in self.samples], dtype=bool)
+        wrong = (self.targets != (self.probabilities > THRESHOLD)) & labelled[:, None]
+        rows, columns = np.nonzero(wrong)
+        sure = np.abs(self.probabilities[rows, columns] - THRESHOLD)
+        order = np.argsort(-sure, kind="stable")[:most]
+        return [(int(rows[place]), int(columns[place])) for place in order]
 
     def surest_mistakes(self, most: int = 12) -> list[int]:
         """Rows of wrong predictions, the most probable first."""
@@ -75,29 +108,50 @@ class Predictions:
         return [int(row) for row in wrong[np.argsort(-sure, kind="stable")[:most]]]
 
     def write_csv(self, path: Path) -> None:
-        """One row a sample: what it is, the prediction, and ``p:LABEL`` for each label."""
+        """One row a sample: what it is, the prediction, and ``p:LABEL`` for each label.
+
+        In multi-label a column ``present`` holds the labels above 0.5, joined by ``|``, or
+        ``none``, instead of ``predicted`` and ``probability``.
+        """
         span = [name for name in _SPAN if any(getattr(s, name) is not None for s in self.samples)]
-        columns = [*_ALWAYS, *span, "predicted", "probability"]
+        answer = [_SETS] if self.multilabel else ["predicted", "probability"]
+        columns = [*_ALWAYS, *span, *answer]
         table: list[list[str]] = [[*columns, *(PREFIX + label for label in self.labels)]]
         rows = zip(self.samples, self.predicted, self.probabilities)
         for sample, predicted, row in rows:
             cells = [getattr(sample, name) for name in (*_ALWAYS, *span)]
-            numbers = [f"{value:.6g}" for value in (row.max(), *row)]
+            shown = row if self.multilabel else (row.max(), *row)
+            numbers = [f"{value:.6g}" for value in shown]
             table.append(["" if c is None else str(c) for c in cells] + [predicted, *numbers])
         write_text(path, _as_csv(table))
 
     def write_results(self, path: Path, *, topk: int = 5) -> None:
-        """Per sample the truth, the prediction and the ``topk`` likeliest labels, as JSON."""
+        """Per sample the truth, the prediction and the ``topk`` likeliest labels, as JSON.
+
+        In multi-label ``labels`` are the true ones, ``present`` those above 0.5, and ``correct``
+        says whether both are the same.
+        """
         truth = self.truth
         rows: list[dict[str, Any]] = []
         for index, (sample, predicted) in enumerate(zip(self.samples, self.predicted)):
             row: dict[str, Any] = {"video": sample.video}
             row |= {n: getattr(sample, n) for n in _SPAN if getattr(sample, n) is not None}
-            row |= {"label": sample.label, "predicted": predicted}
-            row["correct"] = sample.label == predicted if truth[index] >= 0 else None
+            if self.multilabel:
+                row |= self._sets(index)
+            else:
+                row |= {"label": sample.label, "predicted": predicted}
+                row["correct"] = sample.label == predicted if truth[index] >= 0 else None
             row["topk"] = [[label, round(share, 6)] for label, share in self.topk(index, topk)]
             rows.append(row)
-        write_json(path, {"labels": list(self.labels), "samples": rows}, indent=None)
+        kind = {"multilabel": True} if self.multilabel else {}
+        write_json(path, {**kind, "labels": list(self.labels), "samples": rows}, indent=None)
+
+    def _sets(self, row: int) -> dict[str, Any]:
+        sample, present = self.samples[row], self.present(row)
+        if not sample.label:
+            return {"labels": None, "present": present, "correct": None}
+        right = set(sample.labels) == set(present)
+        return {"labels": list(sample.labels), "present": present, "correct": right}
 
 
 def _as_csv(table: Sequence[Sequence[str]]) -> str:
@@ -112,7 +166,7 @@ def _as_csv(table: Sequence[Sequence[str]]) -> str:
 
 
 def read_predictions(path: str | Path) -> Predictions:
-    """Read ``predictions.csv`` back.
+    """Read ``predictions.csv`` back; with a column ``present`` it is one of multi-label.
 
     Raises:
         UsageError: the file is missing, is not such a table, or has a damaged row.
@@ -126,7 +180,7 @@ def read_predictions(path: str | Path) -> Predictions:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, [])
     labels = [name.removeprefix(PREFIX) for name in header if name.startswith(PREFIX)]
-    if not labels or not {*_ALWAYS, "predicted"} <= set(header):
+    if not labels or not {*_ALWAYS} <= set(header) or not {"predicted", _SETS} & set(header):
         raise UsageError(
             f"{path} is not a table of predictions: it needs the columns video, label, group, "
             f"predicted and one {PREFIX}LABEL for each label."
@@ -144,7 +198,7 @@ def read_predictions(path: str | Path) -> Predictions:
         except (ValueError, KeyError) as error:
             raise UsageError(f"{path}, row {number} is damaged ({error}).") from None
     table = np.array(probabilities, dtype=np.float64).reshape(len(samples), len(labels))
-    return Predictions(samples, labels, table)
+    return Predictions(samples, labels, table, multilabel=_SETS in header[:first])
 
 
 def _sample(cells: dict[str, str], row: int) -> Sample:

@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from frameflow.data.manifest import Manifest
+from frameflow.data.manifest import Manifest, Sample
 from frameflow.evaluation import plots
 from frameflow.evaluation._files import write_text
 from frameflow.evaluation._thumbnails import sheet
 from frameflow.evaluation._words import (
+    chance,
+    chance_words,
     facts,
     figures,
     headline,
+    headline_figure,
     interval_name,
+    labels,
+    multilabel,
     spread,
     warnings,
 )
@@ -26,13 +31,15 @@ from frameflow.evaluation.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
+Metrics = Mapping[str, Any]
+
 MISTAKES = 12
 PAIRS = 12
 
 
 def write_report(
     path: Path,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     predictions: Predictions,
     *,
     manifest: Manifest,
@@ -53,7 +60,7 @@ def write_report(
 
 
 def render(
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     predictions: Predictions,
     manifest: Manifest,
     *,
@@ -64,11 +71,9 @@ def render(
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    labels = metrics["confusion"]["labels"]
-    counts = np.array(metrics["confusion"]["counts"], dtype=np.int64)
     scored = [entry for entry in metrics["per_class"] if entry["support"]]
-    bounds = metrics["intervals"]["top1"]
-    chance = max(entry["support"] for entry in scored) / metrics["samples"]
+    several, (figure, key, value) = multilabel(metrics), headline_figure(metrics)
+    area = "average_precision" if several else "f1"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -81,19 +86,63 @@ def render(
         figures=figures(metrics),
         spread=spread(metrics).rstrip("."),
         interval_name=interval_name(metrics),
-        chance=chance,
-        interval=Markup(plots.interval_bar(metrics["top1"], bounds, chance=chance)),
+        figure=figure,
+        value=value,
+        several=several,
+        chance=chance(metrics),
+        chance_words=chance_words(metrics),
+        interval=Markup(_interval_bar(metrics, figure, value, metrics["intervals"][key])),
         curves=[Markup(chart) for chart in _learning_curves(history)],
-        confusion=Markup(plots.confusion_matrix(counts, labels)),
-        classes=sorted(scored, key=lambda entry: (entry["f1"], entry["label"])),
-        pairs=_pairs(counts, labels),
-        mistakes=_mistakes(predictions, manifest),
+        classes=sorted(scored, key=lambda entry: (entry[area], entry["label"])),
+        **(_slips(predictions, manifest) if several else _confusions(metrics)),
+        mistakes=[] if several else _mistakes(predictions, manifest),
         bad_videos=[
             *({"split": metrics["split"], **bad} for bad in metrics["bad_videos"]),
             *metrics["bad_in_training"],
         ],
         recipe=recipe,
     )
+
+
+def _interval_bar(metrics: Metrics, figure: str, value: float, bounds: Any) -> str:
+    if not multilabel(metrics):
+        return plots.interval_bar(value, bounds, chance=chance(metrics))
+    return plots.interval_bar(
+        value, bounds, chance=chance(metrics), name=figure, guess=chance_words(metrics)
+    )
+
+
+def _confusions(metrics: Metrics) -> dict[str, Any]:
+    """The confusion matrix and its largest cells; nothing of these is defined in multi-label."""
+    from markupsafe import Markup
+
+    names = labels(metrics)
+    counts = np.array(metrics["confusion"]["counts"], dtype=np.int64)
+    drawn = Markup(plots.confusion_matrix(counts, names))
+    return {"confusion": drawn, "pairs": _pairs(counts, names), "slips": []}
+
+
+def _slips(predictions: Predictions, manifest: Manifest) -> dict[str, Any]:
+    """The surest wrong decisions on a label of a sample."""
+    found = []
+    for row, column in predictions.surest_slips(MISTAKES):
+        sample = predictions.samples[row]
+        found.append(
+            {
+                "sample": sample,
+                "name": _short_name(sample),
+                "label": predictions.labels[column],
+                "missed": predictions.labels[column] in sample.labels,
+                "probability": float(predictions.probabilities[row, column]),
+                "labels": sample.labels,
+                "picture": sheet(manifest, sample),
+            }
+        )
+    return {"confusion": "", "pairs": [], "slips": found}
+
+
+def _short_name(sample: Sample) -> str:
+    return "/".join(PurePath(sample.video).parts[-2:])
 
 
 def _pairs(counts: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
@@ -113,7 +162,7 @@ def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, An
         found.append(
             {
                 "sample": sample,
-                "name": "/".join(PurePath(sample.video).parts[-2:]),
+                "name": _short_name(sample),
                 "predicted": label,
                 "probability": share,
                 "true_probability": own,
