@@ -12,7 +12,7 @@ from frameflow.config import Recipe, Stream
 from frameflow.errors import UsageError
 from frameflow.models import _files
 from frameflow.models.backbones import Backbone, build_backbone, normalise
-from frameflow.models.heads import Head, build_head
+from frameflow.models.heads import Head, build_head, head_options
 
 
 class Recognizer(nn.Module):
@@ -67,8 +67,12 @@ class Recognizer(nn.Module):
         return self.head(features, mask)
 
     def probabilities(self, features: Tensor, mask: Tensor) -> Tensor:
-        """``(B, T, dim)`` features and ``(B, T)`` bool mask to ``(B, K)`` probabilities."""
-        return self.logits(features, mask).softmax(dim=-1)
+        """``(B, T, dim)`` features and ``(B, T)`` bool mask to ``(B, K)`` probabilities.
+
+        They add up to 1, or are each label's own where a clip may have several.
+        """
+        logits = self.logits(features, mask)
+        return logits.sigmoid() if self.recipe.multilabel else logits.softmax(dim=-1)
 
     def encode(self, frames: Sequence[np.ndarray | Tensor]) -> Tensor:
         """From frames to features.
@@ -86,15 +90,9 @@ class Recognizer(nn.Module):
         if len(frames) != len(self.streams):
             raise UsageError(f"{len(frames)} inputs for {len(self.streams)} streams.")
         features = [_encode(backbone, given) for backbone, given in zip(self.backbones(), frames)]
-        if len({part.shape[1] for part in features}) > 1:
-            steps = ", ".join(
-                f"{backbone.name} {part.shape[1]}"
-                for backbone, part in zip(self.backbones(), features)
-            )
-            raise UsageError(
-                f"The streams give different numbers of features per clip ({steps}), "
-                f"which cannot be joined: take backbones that give as many."
-            )
+        steps = [int(part.shape[1]) for part in features]
+        if len(set(steps)) > 1:
+            raise _unequal(self.backbones(), steps)
         return torch.cat(features, dim=-1)
 
     def forward(self, frames: Sequence[np.ndarray | Tensor], mask: Tensor) -> Tensor:
@@ -145,6 +143,14 @@ def _encode(backbone: Backbone, frames: np.ndarray | Tensor) -> Tensor:
     return backbone(normal).unflatten(0, pixels.shape[:2])
 
 
+def _unequal(backbones: Sequence[Backbone], steps: Sequence[int]) -> UsageError:
+    given = ", ".join(f"{backbone.name} {count}" for backbone, count in zip(backbones, steps))
+    return UsageError(
+        f"The streams give different numbers of features for a clip ({given}), which cannot be "
+        f"joined: take backbones that give as many, or train one run for each and combine them."
+    )
+
+
 def build_recognizer(
     recipe: Recipe, labels: Sequence[str], *, backbones: Sequence[Backbone] | None = None
 ) -> Recognizer:
@@ -167,16 +173,23 @@ def build_recognizer(
     if not labels or len(set(labels)) < len(labels):
         raise UsageError(f"The labels ({list(labels)!r}) must be different and at least one.")
     streams = list(backbones) if backbones is not None else build_streams(recipe)
+    steps = [stream.steps(recipe.sampling.frames) for stream in streams]
+    if len(set(steps)) > 1:
+        raise _unequal(streams, steps)
     options = recipe.head.options
-    if fixed := {"dim", "frames", "classes"} & set(options):
+    if fixed := {"dim", "dims", "frames", "classes"} & set(options):
         raise UsageError(
             f"head.{min(fixed)} is no option: it follows from the backbones, "
             f"sampling.frames and the labels."
         )
+    dims = [stream.dim for stream in streams]
+    if recipe.multilabel and "independent" in head_options(recipe.head.name):
+        options["independent"] = True  # probabilities that are averaged are each label's own
     head = build_head(
         recipe.head.name,
-        dim=sum(stream.dim for stream in streams),
-        frames=recipe.sampling.frames,
+        dim=sum(dims),
+        dims=dims,
+        frames=steps[0],
         classes=len(labels),
         **options,
     )
@@ -193,15 +206,9 @@ def build_stream(stream: Stream, frames: int) -> Backbone:
     Raises:
         UsageError: unknown backbone, no weights to be had, or an option the model cannot take.
     """
-    from importlib.util import find_spec
+    from frameflow.models import clips
 
-    if find_spec("frameflow.models.clips") is None:  # until the package is there
-        is_clip_model = False
-    else:
-        from frameflow.models import clips
-
-        is_clip_model = clips.is_clip_model(stream.backbone)
-    if not is_clip_model:
+    if not clips.is_clip_model(stream.backbone):
         return build_backbone(
             stream.backbone,
             weights=stream.weights,

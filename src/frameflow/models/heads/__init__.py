@@ -1,13 +1,15 @@
 """Heads: what learns. Each takes ``(B, T, D)`` features and a ``(B, T)`` mask, and gives logits."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from frameflow.errors import UsageError, near_names
 from frameflow.models.heads.average import AverageHead
-from frameflow.models.heads.base import Head, construct, options_of
+from frameflow.models.heads.base import Head, construct
 from frameflow.models.heads.bilstm_attention import BilstmAttentionHead
 from frameflow.models.heads.conv1d import Conv1dHead
 from frameflow.models.heads.gru import GruHead
+from frameflow.models.heads.late_fusion import LateFusionHead
 from frameflow.models.heads.lstm import LstmHead
 from frameflow.models.heads.max import MaxHead
 from frameflow.models.heads.mean import MeanHead
@@ -16,7 +18,7 @@ from frameflow.models.heads.rnn import RnnHead
 from frameflow.models.heads.self_attention import SelfAttentionHead
 from frameflow.models.heads.statistics import StatisticsHead
 
-__all__ = ["Head", "build_head", "head_names", "head_options"]
+__all__ = ["Head", "build_head", "head_class", "head_names", "head_options"]
 
 _HEADS: dict[str, type[Head]] = {
     head.name: head
@@ -25,6 +27,7 @@ _HEADS: dict[str, type[Head]] = {
         BilstmAttentionHead,
         Conv1dHead,
         GruHead,
+        LateFusionHead,
         LstmHead,
         MaxHead,
         MeanHead,
@@ -51,10 +54,19 @@ def head_options(name: str) -> dict[str, Any]:
         >>> head_options("statistics")
         {'segments': 4, 'dropout': 0.5, 'standardise': True, 'centre': False}
     """
-    return options_of(_head(name))
+    known = head_class(name).known_options({})
+    return {option: value for option, value in known.items() if option != "dims"}
 
 
-def build_head(name: str, *, dim: int, frames: int, classes: int, **options: Any) -> Head:
+def build_head(
+    name: str,
+    *,
+    dim: int,
+    frames: int,
+    classes: int,
+    dims: Sequence[int] | None = None,
+    **options: Any,
+) -> Head:
     """A head by name.
 
     Args:
@@ -62,6 +74,8 @@ def build_head(name: str, *, dim: int, frames: int, classes: int, **options: Any
         dim: D, the length of one frame's features.
         frames: T, frames per clip.
         classes: K, the number of labels.
+        dims: the length of each stream's features, which lie end to end in D; of account to heads
+            that treat the streams apart.
         **options: the head's own, see `head_options`.
 
     Raises:
@@ -73,10 +87,19 @@ def build_head(name: str, *, dim: int, frames: int, classes: int, **options: Any
         >>> head(torch.zeros(2, 4, 8), torch.ones(2, 4, dtype=torch.bool)).shape
         torch.Size([2, 3])
     """
-    return construct(_head(name), {"dim": dim, "frames": frames, "classes": classes, **options})
+    kind = head_class(name)
+    shape: dict[str, Any] = {"dim": dim, "frames": frames, "classes": classes}
+    if dims is not None and "dims" in kind.known_options(options):
+        shape["dims"] = [int(d) for d in dims]
+    return construct(kind, shape | options)
 
 
-def _head(name: str) -> type[Head]:
+def head_class(name: str) -> type[Head]:
+    """What builds the head of a name.
+
+    Raises:
+        UsageError: unknown head.
+    """
     wanted = name.strip().lower().replace("_", "-")
     if wanted not in _HEADS:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -32,32 +32,63 @@ class Standardise(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Fit to ``(n, dim)`` batches in one pass.
-
-        Means and squares are merged as in Chan, Golub and LeVeque, "Updating formulae and a
-        pairwise algorithm for computing sample variances", 1979. Dimensions that hardly vary
-        beside the others are not blown up: their noise would drown them out.
-        """
-        count = 0
-        mean = torch.zeros_like(self.mean, dtype=torch.float64)
-        squares = torch.zeros_like(mean)
+        """Fit to ``(n, dim)`` batches in one pass."""
+        moments = Moments()
         for batch in batches:
-            rows = batch.shape[0]
-            if rows == 0:
-                continue
-            variance, center = torch.var_mean(batch.float(), dim=0, correction=0)
-            variance, center = variance.double().to(mean.device), center.double().to(mean.device)
-            shift = center - mean
-            total = count + rows
-            mean += shift * (rows / total)
-            squares += variance * rows + shift.square() * (count * rows / total)
-            count = total
-        if count == 0:
+            moments.add(batch)
+        self.set(moments)
+
+    @torch.no_grad()
+    def set(self, moments: "Moments") -> None:
+        """Take the mean and deviation of what was added to ``moments``, where anything was.
+
+        Dimensions that hardly vary beside the others are not blown up: their noise would drown
+        them out.
+        """
+        if moments.count == 0:
             return
-        deviation = (squares / count).sqrt()
+        deviation = moments.deviation
         floor = 0.01 * deviation.mean()
-        self.mean.copy_(mean)
+        self.mean.copy_(moments.mean)
         self.scale.copy_(torch.where(deviation > 0, 1 / deviation.clamp(min=floor), 1.0))
+
+
+class Moments:
+    """Mean and deviation of rows that come in batches, in double precision.
+
+    Means and squares are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise
+    algorithm for computing sample variances", 1979.
+
+    Attributes:
+        count: how many rows there were.
+        mean: ``(dim,)``.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = torch.zeros(0)
+        self._squares = torch.zeros(0)
+
+    @property
+    def deviation(self) -> Tensor:
+        """``(dim,)``, of the population."""
+        return (self._squares / self.count).sqrt()
+
+    @torch.no_grad()
+    def add(self, batch: Tensor) -> None:
+        """Take in ``(n, dim)`` rows."""
+        rows = batch.shape[0]
+        if rows == 0:
+            return
+        variance, center = torch.var_mean(batch.float(), dim=0, correction=0)
+        variance, center = variance.double(), center.double()
+        if self.count == 0:
+            self.mean, self._squares = torch.zeros_like(center), torch.zeros_like(center)
+        shift = center - self.mean
+        total = self.count + rows
+        self.mean += shift * (rows / total)
+        self._squares += variance * rows + shift.square() * (self.count * rows / total)
+        self.count = total
 
 
 class Head(nn.Module):
@@ -192,6 +223,11 @@ class Head(nn.Module):
             )
 
     @classmethod
+    def known_options(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
+        """The options it knows with their defaults; ``arguments`` are those it is built with."""
+        return options_of(cls)
+
+    @classmethod
     def _whole(cls, what: str, value: object, *, least: int = 1, most: float = math.inf) -> None:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not least <= value <= most:  # type: ignore[operator]
@@ -229,7 +265,7 @@ def options_of(head: type[Head]) -> dict[str, Any]:
 
 def construct(head: type[Head], arguments: dict[str, Any]) -> Head:
     """Build a head after checking that it knows every option."""
-    known = options_of(head)
+    known = head.known_options(arguments)
     for option in arguments:
         if option not in known and option not in {"dim", "frames", "classes"}:
             near = near_names(option, known) or f" It knows {', '.join(known)}."
