@@ -24,6 +24,8 @@ def test_a_dumped_recipe_reads_as_itself(name: str, tmp_path: Path) -> None:
         ("train.epochs=3", lambda r: r.train.epochs == 3),
         ("train.lr=1e-4", lambda r: r.train.lr == 1e-4),  # YAML alone reads this as text
         ("train.patience=null", lambda r: r.train.patience is None),
+        ("train.cache=off", lambda r: r.train.cache == "off"),  # YAML reads this as false
+        ("train.cache=on", lambda r: r.train.cache == "on"),
         ("head={name: mean}", lambda r: r.head.name == "mean" and not r.head.options),
         ("head.hidden=64", lambda r: r.head.options["hidden"] == 64),
         ("streams.0.size=64", lambda r: r.streams[0].size == 64),
@@ -52,7 +54,7 @@ def test_an_override_finds_what_the_file_leaves_to_the_defaults(tmp_path: Path) 
     [
         ("trian: {}", "unknown key 'trian'. Did you mean 'train'"),
         ("train: {epoch: 3}", "unknown key 'train.epoch'. Did you mean 'epochs'"),
-        ("streams: [{kind: flow}]", "streams.0.kind ('flow')"),
+        ("streams: [{kind: sound}]", "streams.0.kind ('sound')"),
         ("streams: []", "streams"),
         ("train: {epochs: 0}", "train.epochs (0)"),
         ("split: {val: 0.5, test: 0.5}", "split.val (0.5) + split.test (0.5) must be < 1"),

@@ -217,6 +217,9 @@ def _values(kind: dict[str, Any]) -> str:
     """What a key may be, in words."""
     if "enum" in kind:
         return ", ".join(f"`{value}`" for value in kind["enum"])
+    if kind["type"] == "array":
+        pairs = "pairs of " if "prefixItems" in kind["items"] else ""
+        return f"list of {pairs}{_values(kind['items'].get('prefixItems', [kind['items']])[0])}"
     said = WORDS[kind["type"]]
     limits = [f"{sign} {kind[key]:g}" for key, sign in LIMITS.items() if key in kind]
     return f"{said} {' and '.join(limits)}".strip()
@@ -225,6 +228,13 @@ def _values(kind: dict[str, Any]) -> str:
 def render(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def recipes_rows() -> list[tuple[str, ...]]:
+    from frameflow.config import load_recipe, recipe_names
+
+    recipes = [load_recipe(name) for name in recipe_names()]
+    return [(f"`{recipe.name}`", recipe.way, recipe.description) for recipe in recipes]
 
 
 def heads_rows() -> list[tuple[str, ...]]:
@@ -255,6 +265,7 @@ def _yaml(value: object) -> str:
                 [*schema_rows(Recipe.model_json_schema())],
             ),
         ),
+        ("recipes", lambda: render(("recipe", "way", "what it is"), recipes_rows())),
         ("heads", lambda: render(("head", "what it does", "options", "paper"), heads_rows())),
     ],
 )

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from frameflow.errors import UsageError, listing, near_names
 
@@ -54,7 +61,8 @@ class Stream(_Strict):
 
     kind: StreamKind = Field("rgb", description="the frames, or how they change")
     backbone: str = Field(
-        "tf_efficientnet_lite0", description="an image model of timm, or a video model (`Backbones`)"
+        "tf_efficientnet_lite0",
+        description="an image model of timm, or a video model",
     )
     weights: str = Field("auto", description="auto, none, hub, or a .safetensors or .pth file")
     size: Positive | None = Field(None, description="side in px; the backbone's own where null")
@@ -185,6 +193,11 @@ class Train(_Strict):
     )
     workers: Count | None = Field(None, description="threads that read videos; by cores where null")
     seed: int = Field(0, description="of the weights, the order, dropout, and a split made here")
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _yaml_reads_on_and_off_as_booleans(cls, value: Any) -> Any:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class Split(_Strict):
