@@ -92,3 +92,24 @@ def write_manifest(run: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+SETS = ["läuft, schnell", "läuft, schnell|winkt", "none", "sitzt|winkt", "winkt"]
+
+
+@pytest.fixture
+def run_of_sets(run: Path) -> Path:
+    """The run as one of multi-label: the same weights, and label cells that hold several."""
+    from dataclasses import replace
+
+    from frameflow.config import load_recipe
+    from frameflow.models.recognizer import Recognizer
+
+    recognizer = Recognizer.load(run)
+    recognizer.recipe = load_recipe(recognizer.recipe, ["multilabel=true"])
+    recognizer.save(run)
+    (run / "recipe.yaml").write_text(dump_recipe(recognizer.recipe), encoding="utf-8")
+    manifest = Manifest.read(run / "manifest.csv")
+    samples = [replace(sample, label=SETS[n % 5]) for n, sample in enumerate(manifest)]
+    manifest.replace(samples).write(run / "manifest.csv")
+    return run

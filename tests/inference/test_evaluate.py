@@ -226,3 +226,51 @@ def test_a_moved_run_is_scored_where_its_clips_are_found(run: Path, tmp_path: Pa
     shutil.copytree(run.parent, moved)
     shutil.rmtree(run.parent)
     assert evaluate(moved / run.name, engine="torch")["top1"] == first["top1"]
+
+
+# Several labels a sample
+
+
+def test_sets_are_scored_and_written(run_of_sets: Path) -> None:
+    from frameflow.evaluation.multilabel import score_sets
+
+    metrics = evaluate(run_of_sets, engine="torch")
+    assert {p.name for p in run_of_sets.iterdir()} >= FILES
+    assert held(run_of_sets) == metrics
+    assert (metrics["multilabel"], metrics["samples"], metrics["groups"]) == (True, 9, 4)
+    table = read_predictions(run_of_sets / "predictions.csv")
+    again = score_sets(table.targets, table.probabilities, table.labels, resamples=1)
+    assert metrics["map"] == pytest.approx(again.mean_average_precision)
+    assert metrics["micro"]["f1"] == pytest.approx(again.micro.f1)
+    assert metrics["exact_match"] == pytest.approx(again.exact_match)
+    results = json.loads((run_of_sets / "results.json").read_text(encoding="utf-8"))["samples"]
+    assert sum(row["correct"] for row in results) == round(9 * metrics["exact_match"])
+    results = load(run_of_sets, engine="torch").predict(
+        [run_of_sets / s.video for s in table.samples]
+    )
+    assert [set(r.present) for r in results] == [  # type: ignore[union-attr]
+        set(table.present(row)) for row in range(len(table))
+    ]
+    for fact in ("test: mean average precision", "chance", "micro F1", "exact match", "interval"):
+        assert fact in describe(metrics)
+
+
+def test_label_sets_of_another_manifest_are_checked(
+    run_of_sets: Path, write_manifest: Callable[..., Path]
+) -> None:
+    samples = [Sample("clips/00.mp4", "winkt|hüpft", "test"), Sample("clips/01.mp4", "winkt")]
+    path = write_manifest("unknown", samples)
+    with pytest.raises(UsageError, match=r"does not know 1 of the labels .*'hüpft'"):
+        evaluate(run_of_sets, path, split="all", engine="torch")
+    path = write_manifest("faulty", [Sample("clips/00.mp4", "winkt|")])
+    with pytest.raises(UsageError, match="row 2: the labels 'winkt\\|' hold an empty one"):
+        evaluate(run_of_sets, path, split="all", engine="torch")
+
+
+def test_a_sample_with_none_is_scored_and_one_without_a_label_is_not(
+    run_of_sets: Path, write_manifest: Callable[..., Path]
+) -> None:
+    cells = ["winkt", "none", ""]
+    samples = [Sample(f"clips/{n:02d}.mp4", cell) for n, cell in enumerate(cells)]
+    metrics = evaluate(run_of_sets, write_manifest("new", samples), engine="torch")
+    assert (metrics["samples"], metrics["unlabelled"]) == (2, 1)

@@ -152,3 +152,37 @@ def test_a_table_with_nothing_predicted(tmp_path: Path) -> None:
     write_csv(tmp_path / "out.csv", [VideoError("c.mp4", "empty")])
     text = (tmp_path / "out.csv").read_text(encoding="utf-8")
     assert text == "video,label_1,probability_1,error\nc.mp4,,,empty\n"
+
+
+# Several labels a video
+
+
+def test_labels_have_a_probability_each(
+    run_of_sets: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    results = load(run_of_sets, engine="torch").predict(clips, topk=2)
+    sizes = set()
+    for found in results:
+        assert isinstance(found, Prediction)
+        above = {label for label, p in zip(found.labels, found.probabilities) if p > 0.5}
+        assert set(found.present) == above
+        assert found.topk[0] == (found.label, found.probability)
+        assert found.topk[0][1] >= found.topk[1][1]
+        assert found.present[:1] == ([found.label] if above else [])
+        assert found.to_dict()["present"] == found.present
+        sizes.add(len(above))
+    assert len(sizes) > 1, "the clips must not all look alike to this test"
+
+    write_csv(tmp_path / "found.csv", [*results, VideoError("x.mp4", "is gone")])
+    with open(tmp_path / "found.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:4] == ["video", "present", "label_1", "probability_1"]
+    for row, found in zip(rows, results):
+        assert row["present"] == ("|".join(found.present) or "none")  # type: ignore[union-attr]
+    assert (rows[-1]["present"], rows[-1]["error"]) == ("", "is gone")
+
+
+def test_one_label_has_no_set(run: Path, clips: list[Path]) -> None:
+    found = load(run, engine="torch").predict(clips[0])
+    assert found.present == [found.label]
+    assert "present" not in found.to_dict()

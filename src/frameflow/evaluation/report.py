@@ -92,7 +92,7 @@ def render(
         chance=chance(metrics),
         chance_words=chance_words(metrics),
         interval=Markup(_interval_bar(metrics, figure, value, metrics["intervals"][key])),
-        curves=[Markup(chart) for chart in _learning_curves(history)],
+        curves=[Markup(chart) for chart in _learning_curves(history, several)],
         classes=sorted(scored, key=lambda entry: (entry[area], entry["label"])),
         **(_slips(predictions, manifest) if several else _confusions(metrics)),
         mistakes=[] if several else _mistakes(predictions, manifest),
@@ -172,7 +172,7 @@ def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, An
     return found
 
 
-def _learning_curves(history: Path | None) -> list[str]:
+def _learning_curves(history: Path | None, several: bool) -> list[str]:
     columns = _columns(history)
     epochs = [value or 0.0 for value in columns.get("epoch", [])]
     if len(epochs) < 1:
@@ -182,7 +182,9 @@ def _learning_curves(history: Path | None) -> list[str]:
     if losses:
         mark = (min(losses)[1], "kept")
     charts = []
-    for figure, title in (("loss", "Loss"), ("top1", "Top-1")):
+    # In multi-label the history's top-1 asks whether the likeliest label is one of the true ones.
+    hits = "Likeliest label is true" if several else "Top-1"
+    for figure, title in (("loss", "Loss"), ("top1", hits)):
         lines = [
             plots.Line("train", columns.get(f"train_{figure}", []), "second"),
             plots.Line("validation", columns.get(f"val_{figure}", []), "accent"),

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from frameflow.data.labels import check_label_sets
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError, listing, near_names
 
@@ -40,11 +41,13 @@ def scope(
     *,
     split: str,
     labels: list[str],
+    multilabel: bool = False,
 ) -> Scope:
     """Read the manifest and choose the samples.
 
     Raises:
         UsageError: unknown split, nothing in it, or labels that the model does not know.
+        ManifestError: a label cell that multi-label cannot read.
     """
     if split not in SPLITS:
         raise UsageError(
@@ -69,20 +72,30 @@ def scope(
         held = ", ".join(f"{count} in {part}" for part, count in sorted(there.items()))
         raise UsageError(f"No sample of {name} is in the {split} split (it has {held or 'none'}).")
     labelled = chosen.where(lambda sample: bool(sample.label))
-    _check_labels(labelled, labels, name, split)
+    if multilabel:
+        check_label_sets(labelled)
+    _check_labels(labelled, labels, name, split, multilabel=multilabel)
     left = len(chosen) - len(labelled)
     if left:
         log.warning("%d samples have no label and are not scored; `predict` is for them.", left)
     return Scope(labelled, name, split, foreign, left)
 
 
-def _check_labels(labelled: Manifest, labels: list[str], name: str, split: str) -> None:
+def _check_labels(
+    labelled: Manifest, labels: list[str], name: str, split: str, *, multilabel: bool
+) -> None:
     if not len(labelled):
         raise UsageError(
             f"No sample of {name} ({split} split) has a label, so there is nothing to score. "
             f"Fill its label column, or use `frameflow predict`."
         )
-    unknown = Counter(s.label for s in labelled if s.label not in set(labels))
+    known = set(labels)
+    unknown = Counter(
+        label
+        for sample in labelled
+        for label in sample.label_names(multilabel=multilabel)
+        if label not in known
+    )
     if unknown:
         named = [f"{label!r} ({count} samples)" for label, count in sorted(unknown.items())]
         hint = near_names(min(unknown), labels)

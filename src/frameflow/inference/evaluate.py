@@ -14,6 +14,8 @@ from frameflow.evaluation._files import write_json
 from frameflow.evaluation._words import (
     bad_reasons,
     counted,
+    headline_figure,
+    multilabel,
     plural,
     spread,
     topk_key,
@@ -22,6 +24,7 @@ from frameflow.evaluation._words import (
 )
 from frameflow.evaluation.card import write_card
 from frameflow.evaluation.metrics import score
+from frameflow.evaluation.multilabel import score_sets
 from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
 from frameflow.inference._facts import bad_in_training, now, versions
@@ -83,7 +86,9 @@ def evaluate(
         raise UsageError(f"views ({views}) must be > 0.")
     recognizer = load_recognizer(folder)
     recipe = recognizer.recipe
-    scored = scope(folder, manifest, split=split, labels=recognizer.labels)
+    scored = scope(
+        folder, manifest, split=split, labels=recognizer.labels, multilabel=recipe.multilabel
+    )
     own = Manifest.read(folder / "manifest.csv", check_files=False)
     leaky = leaks_from_training(
         own,
@@ -103,7 +108,8 @@ def evaluate(
         views=views,
         max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
     )
-    found = Predictions(features.samples, recognizer.labels, average_views(recognizer, features))
+    shares = average_views(recognizer, features)
+    found = Predictions(features.samples, recognizer.labels, shares, multilabel=recipe.multilabel)
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder, engine=engine
     )
@@ -144,9 +150,7 @@ def describe(metrics: dict[str, Any]) -> str:
         74 samples of 18 groups, 1 view, seed 0, tf_efficientnet_lite0 (wheel, 3f0c...)
     """
     lines = [
-        f"{metrics['split']}: top-1 {metrics['top1']:.3f} ({spread(metrics)}), "
-        f"top-{metrics['k']} {metrics[topk_key(metrics)]:.3f}, "
-        f"macro F1 {metrics['macro']['f1']:.3f}",
+        _score_line(metrics),
         f"{counted(metrics)}, {plural(metrics['views'], 'view')}, seed {metrics['seed']}, "
         f"{weights(metrics)}",
     ]
@@ -154,6 +158,20 @@ def describe(metrics: dict[str, Any]) -> str:
         count = plural(len(metrics["bad_videos"]), "video")
         lines.append(f"{count} set aside as unreadable: {bad_reasons(metrics)}")
     return "\n".join([*(f"{w}: {s}" for w, s in warnings(metrics)), *lines, *metrics["notes"]])
+
+
+def _score_line(metrics: dict[str, Any]) -> str:
+    name, _, value = headline_figure(metrics)
+    line = f"{metrics['split']}: {name.lower()} {value:.3f} ({spread(metrics)}), "
+    if multilabel(metrics):
+        return (
+            f"{line}chance {metrics['chance']:.3f}, micro F1 {metrics['micro']['f1']:.3f}, "
+            f"macro F1 {metrics['macro']['f1']:.3f}, exact match {metrics['exact_match']:.3f}"
+        )
+    return (
+        f"{line}top-{metrics['k']} {metrics[topk_key(metrics)]:.3f}, "
+        f"macro F1 {metrics['macro']['f1']:.3f}"
+    )
 
 
 def _bad_share(run: Path, own: Manifest, scored: Scope, max_bad: float) -> float:
@@ -167,11 +185,22 @@ def _bad_share(run: Path, own: Manifest, scored: Scope, max_bad: float) -> float
 
 def _metrics(found: Predictions, recipe: Recipe) -> dict[str, Any]:
     settings = recipe.evaluation
+    groups = [sample.group for sample in found.samples]
+    if recipe.multilabel:
+        return score_sets(
+            found.targets,
+            found.probabilities,
+            found.labels,
+            groups=groups,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+            seed=recipe.train.seed,
+        ).to_dict()
     return score(
         found.truth,
         found.probabilities,
         found.labels,
-        groups=[sample.group for sample in found.samples],
+        groups=groups,
         topk=settings.topk,
         resamples=settings.resamples,
         confidence=settings.confidence,

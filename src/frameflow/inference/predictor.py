@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation._files import write_text
 from frameflow.evaluation.metrics import rank
+from frameflow.evaluation.multilabel import THRESHOLD
 from frameflow.inference.paths import expand_paths as expand_paths
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Prediction:
         probabilities: ``(K,)`` float32, in the order of ``labels``.
         labels: the K labels of the model.
         views: how many clips of the video were averaged.
+        multilabel: each label has a probability of its own, and any number may be `present`.
     """
 
     video: str
@@ -51,15 +54,28 @@ class Prediction:
     probabilities: np.ndarray
     labels: tuple[str, ...]
     views: int = 1
+    multilabel: bool = False
+
+    @property
+    def present(self) -> list[str]:
+        """In multi-label the labels whose probability is above 0.5, likeliest first."""
+        if not self.multilabel:
+            return [self.label]
+        order = rank(self.probabilities[None])[0]
+        return [self.labels[i] for i in order if self.probabilities[i] > THRESHOLD]
 
     def __repr__(self) -> str:
         ranked = ", ".join(f"{label} {share:.3f}" for label, share in self.topk)
         return f"Prediction({self.video!r}: {ranked})"
 
     def to_dict(self) -> dict[str, Any]:
-        """A dictionary for JSON, without the probabilities beyond the top k."""
+        """A dictionary for JSON, without the probabilities beyond the top k.
+
+        In multi-label ``present`` lists the labels whose probability is above 0.5.
+        """
         return {
             "video": self.video,
+            **({"present": self.present} if self.multilabel else {}),
             "label": self.label,
             "probability": self.probability,
             "topk": [{"label": label, "probability": share} for label, share in self.topk],
@@ -179,6 +195,7 @@ class Predictor:
             probabilities=probabilities,
             labels=self.labels,
             views=len(features),
+            multilabel=self.recognizer.recipe.multilabel,
         )
 
 
@@ -272,16 +289,22 @@ def load_recognizer(path: Path) -> "Recognizer":
 
 
 def write_csv(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
-    """Write results as a table: the video, the top k with their probabilities, or the error."""
+    """Write results as a table: the video, the top k with their probabilities, or the error.
+
+    In multi-label the labels above 0.5, joined by ``|``, stand before them.
+    """
     most = max((len(r.topk) for r in results if isinstance(r, Prediction)), default=1)
+    sets = any(isinstance(r, Prediction) and r.multilabel for r in results)
+    present = ["present"] if sets else []
     ranks = [name for k in range(1, most + 1) for name in (f"label_{k}", f"probability_{k}")]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["video", *ranks, "error"])
+    writer.writerow(["video", *present, *ranks, "error"])
     for result in results:
         if isinstance(result, VideoError):
-            writer.writerow([result.path, *[""] * len(ranks), result.reason])
+            writer.writerow([result.path, *[""] * len(present + ranks), result.reason])
             continue
         cells = [cell for label, share in result.topk for cell in (label, f"{share:.6g}")]
-        writer.writerow([result.video, *cells, *[""] * (len(ranks) - len(cells)), ""])
+        found = [join_labels(result.present)] if sets else []
+        writer.writerow([result.video, *found, *cells, *[""] * (len(ranks) - len(cells)), ""])
     write_text(Path(path), file.getvalue())
