@@ -5,94 +5,27 @@ one pass over its file: the frames of all clips are one sorted list of indices, 
 resizes each of them while it is decoded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frameflow.config import Fit, Sampling
 from frameflow.errors import UsageError, VideoError
+from frameflow.video._request import ClipRequest, Run
 from frameflow.video._scale import Interpolation, Scaler
 from frameflow.video.decode import stream_frames
 from frameflow.video.probe import VideoInfo, frame_times, probe
-from frameflow.video.sample import (
-    ClipIndices,
-    check_pace,
-    clip_indices,
-    ending_indices,
-    span_frames,
-)
-from frameflow.video.transform import Plan, finish_crop, plan_fit, target_size
+from frameflow.video.sample import ClipIndices, clip_indices, ending_indices, span_frames
+from frameflow.video.transform import Plan, cut_box, finish_crop, plan_fit
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Region
 
-# Frames that belong together: how many from one to the next, and how many there are.
-Run = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipRequest:
-    """Which clips of a sample are wanted, and in which size.
-
-    Attributes:
-        sampling: which frames make a clip.
-        size: the side of a square or (width, height), px.
-        fit: how a frame is brought to that size, see `frameflow.video.transform`.
-        crops: along the long side, for ``fit="crops"`` only.
-        views: clips at different moments.
-        gaps: for each of them, pairs of frames so many frames apart are read too.
-        stacks: for each of them, three frames in a row, so many frames apart, are read too.
-        interpolation: how frames are resized.
-        pace: dense, first: times the stride, around the same moment.
-
-    Raises:
-        UsageError: a value is out of range.
-    """
-
-    sampling: Sampling = field(default_factory=Sampling)
-    size: int | tuple[int, int] = 224
-    fit: Fit = "crop"
-    crops: int = 3
-    views: int = 1
-    gaps: tuple[int, ...] = ()
-    interpolation: Interpolation = "bilinear"
-    stacks: tuple[int, ...] = ()
-    pace: int = 1
-
-    def __post_init__(self) -> None:
-        target_size(self.size)
-        counts = [("crops", self.crops), ("views", self.views), ("pace", self.pace)]
-        counts += [("gaps", gap) for gap in self.gaps]
-        counts += [("stacks", gap) for gap in self.stacks]
-        for name, value in counts:
-            if value <= 0:
-                raise UsageError(f"{name} ({value}) must be > 0")
-        check_pace(self.sampling, self.pace)
-        for name, choice, allowed in (
-            ("fit", self.fit, get_args(Fit)),
-            ("interpolation", self.interpolation, get_args(Interpolation)),
-        ):
-            if choice not in allowed:
-                raise UsageError(f"{name} ({choice!r}) must be one of {', '.join(allowed)}")
-
-    @property
-    def total_views(self) -> int:
-        """How many clips `read_clips` gives: moments times crops."""
-        return self.views * (self.crops if self.fit == "crops" else 1)
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """The pairs and stacks that are read beside the frames."""
-        return tuple(sorted({(gap, 2) for gap in self.gaps} | {(gap, 3) for gap in self.stacks}))
-
-    @property
-    def images(self) -> int:
-        """M, how many images `Clip.pack` puts together."""
-        return self.sampling.frames * (1 + sum(length for _, length in self.runs))
+__all__ = ["Clip", "ClipRequest", "Run", "read_clips"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +138,10 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The frames of one view as indices; those of its runs as (length, T)."""
+    """The frames of one view, and of its runs one after the other as (rows, T) indices."""
 
     clip: ClipIndices
-    runs: dict[Run, np.ndarray]
+    runs: np.ndarray
 
 
 def read_clips(
@@ -289,11 +222,17 @@ def _read(
         size=request.size,
         fit=request.fit,
         crops=request.crops,
+        follow=request.follow,
         region=region,
     )
-    wanted = np.unique(np.concatenate([_indices(chosen) for chosen in views]))
+    shots = _shots(info, request, views, plan, region)
+    shown = [found[:, chosen.clip.mask].reshape(-1, 3) for chosen, found in zip(views, shots)]
+    wanted, which = np.unique(np.concatenate(shown), axis=0, return_inverse=True)
     crops = _decode(info, wanted, plan, request.interpolation)
-    return [_clip(chosen, crop, wanted, info, times) for chosen in views for crop in crops]
+    clips = []
+    for chosen, rows in zip(views, np.split(which, np.cumsum([len(part) for part in shown])[:-1])):
+        clips += [_clip(chosen, crop, rows, request.runs, info, times) for crop in crops]
+    return clips
 
 
 def _span(
@@ -364,20 +303,32 @@ def _ending(info: VideoInfo, request: ClipRequest, first: int, end: int) -> _Cho
     return _Chosen(clip, _runs(clip.indices, request.runs, first, end))
 
 
-def _runs(indices: np.ndarray, runs: Sequence[Run], first: int, last: int) -> dict[Run, np.ndarray]:
-    found = {}
+def _runs(indices: np.ndarray, runs: Sequence[Run], first: int, last: int) -> np.ndarray:
+    found = [np.empty((0, len(indices)), np.int64)]
     for gap, length in runs:
         back = gap * np.arange(length)[::-1, None]
         end = np.minimum(indices + back[0], last)
-        found[gap, length] = np.maximum(end - back, first)
-    return found
+        found.append(np.maximum(end - back, first))
+    return np.concatenate(found)
 
 
-def _indices(chosen: _Chosen) -> np.ndarray:
-    """All frames one view needs; a padded one is shown black, so only its place is kept."""
-    mask = chosen.clip.mask
-    runs = [run[:, mask].ravel() for run in chosen.runs.values()]
-    return np.concatenate([chosen.clip.indices[mask], *runs])
+def _shots(
+    info: VideoInfo,
+    request: ClipRequest,
+    views: Sequence[_Chosen],
+    plan: Plan,
+    region: "Region | None",
+) -> list[np.ndarray]:
+    """For each view (rows, T, 3): a frame's index, and by how much the plan's boxes are moved."""
+    rows = [np.concatenate([chosen.clip.indices[None], chosen.runs]) for chosen in views]
+    if request.fit == "follow":
+        from frameflow.video._following import moves
+
+        read = partial(_frames, info)
+        moved = moves(rows, request.runs, read, (info.width, info.height), plan, region)
+    else:
+        moved = [np.zeros((*indices.shape, 2)) for indices in rows]
+    return [np.dstack([indices, by]) for indices, by in zip(rows, moved)]
 
 
 def _decode(
@@ -386,40 +337,54 @@ def _decode(
     """(len(wanted), h, w, 3) of each crop; no more than one whole frame is held at a time."""
     scaler = Scaler(size=plan.decode or (info.width, info.height), interpolation=interpolation)
     cuts = [np.empty((len(wanted), h, w, 3), np.uint8) for _, _, w, h in plan.boxes]
-    rows = {index: row for row, index in enumerate(wanted.tolist())}
+    indices = wanted[:, 0].astype(np.int64)
+    for index, frame in _frames(info, np.unique(indices), scaler):
+        for row in range(*np.searchsorted(indices, (index, index + 1))):
+            for cut, box in zip(cuts, plan.boxes, strict=True):
+                cut[row] = cut_box(frame, box, moved=wanted[row, 1:])
+    return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
+
+
+def _frames(
+    info: VideoInfo, wanted: np.ndarray, scaler: Scaler
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, frame) of all that is wanted (unique and sorted); see `stream_frames`."""
+    missing = set(wanted.tolist())
     try:
         for index, frame in stream_frames(info.path, wanted, scaler):
-            row = rows.pop(index)
-            for cut, (x, y, w, h) in zip(cuts, plan.boxes, strict=True):
-                cut[row] = frame[y : y + h, x : x + w]
+            missing.remove(index)
+            yield index, frame
     except UsageError:  # the indices came from what the file says of itself
         raise VideoError(info.path, f"has fewer frames than the {info.frames} it says") from None
-    if rows:
-        raise VideoError(info.path, f"frame {min(rows)} of {info.frames} cannot be decoded")
-    return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
+    if missing:
+        raise VideoError(info.path, f"frame {min(missing)} of {info.frames} cannot be decoded")
 
 
 def _clip(
     chosen: _Chosen,
     crop: np.ndarray,
-    wanted: np.ndarray,
+    rows: np.ndarray,
+    runs: Sequence[Run],
     info: VideoInfo,
     times: np.ndarray | None,
 ) -> Clip:
+    """A clip of the images ``crop[rows]``: those of its frames that are real, then of its runs."""
     indices, mask = chosen.clip.indices, chosen.clip.mask
+    parts = list(rows.reshape(-1, mask.sum()))
+    made: dict[bytes, np.ndarray] = {}
 
-    def frames_at(which: np.ndarray) -> np.ndarray:
-        if mask.all() and np.array_equal(which, wanted):
+    def images(part: np.ndarray) -> np.ndarray:
+        if mask.all() and np.array_equal(part, np.arange(len(crop))):
             return crop
-        rows = np.searchsorted(wanted, which)
-        out = crop[np.minimum(rows, len(wanted) - 1)]
-        out[~mask] = 0
+        out = np.zeros((len(mask), *crop.shape[1:]), np.uint8)
+        out[mask] = crop[part]
         return out
 
-    frames = frames_at(indices)
-    runs = {
-        run: tuple(frames if np.array_equal(row, indices) else frames_at(row) for row in rows)
-        for run, rows in chosen.runs.items()
-    }
+    for part in parts:
+        if part.tobytes() not in made:
+            made[part.tobytes()] = images(part)
+    arrays = iter([made[part.tobytes()] for part in parts])
+    frames = next(arrays)
+    taken = {run: tuple(next(arrays) for _ in range(run[1])) for run in runs}
     seconds = indices / info.rate if times is None else times[indices]
-    return Clip(frames, mask, indices, seconds, runs)
+    return Clip(frames, mask, indices, seconds, taken)

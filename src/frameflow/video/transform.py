@@ -66,6 +66,7 @@ def plan_fit(
     size: int | tuple[int, int],
     fit: Fit = "crop",
     crops: int = 3,
+    follow: float = 0.8,
     region: "Region | None" = None,
 ) -> Plan:
     """Plan how frames of ``width`` x ``height`` are fitted to ``size``.
@@ -76,8 +77,10 @@ def plan_fit(
         size: the side of a square, or (width, height), px.
         fit: "crop" fills the size and cuts away what stands over at both ends; "letterbox" shows
             all and pads with black; "squash" shows all and distorts; "crops" fills the size and
-            takes several crops, evenly spread along the side that stands over.
+            takes several crops, evenly spread along the side that stands over; "follow" takes a
+            part of the centre, which is then moved with what it follows (`cut_box`).
         crops: how many, for "crops" only.
+        follow: the part, as share of what "crop" shows along each side, for "follow" only.
         region: shares of the frame that are cut out first.
 
     Raises:
@@ -97,6 +100,7 @@ size=(224, 224))
         inner, pad = _letterbox(wide, high, w, h)
     elif fit != "squash":
         share = max(w / wide, h / high)
+        share /= follow if fit == "follow" else 1
         cut = (min(wide, w / share), min(high, h / share))
         places = _places(crops if fit == "crops" else 1)
         boxes = [
@@ -130,6 +134,30 @@ def apply_plan(
     """
     cuts = (np.ascontiguousarray(frames[:, y : y + h, x : x + w]) for x, y, w, h in plan.boxes)
     return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
+
+
+def cut_box(frame: np.ndarray, box: Box, *, moved: np.ndarray) -> np.ndarray:
+    """What a box shows of a frame, where it is moved by px right and down.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        box: of a plan.
+        moved: (2,) px; where they are not whole, pixels are interpolated (bicubic).
+
+    Returns:
+        (h, w, 3) uint8, maybe a view of the frame.
+    """
+    (x, y), (w, h) = moved + box[:2], box[2:]
+    if x == int(x) and y == int(y):
+        return frame[int(y) : int(y) + h, int(x) : int(x) + w]
+    from PIL import Image
+
+    # Pillow wants the memory in one piece; the rim is what bicubic interpolation looks at.
+    top, left = max(0, int(y) - 3), max(0, int(x) - 3)
+    part = np.ascontiguousarray(frame[top : int(y) + h + 4, left : int(x) + w + 4])
+    x, y = x - left, y - top
+    image = Image.fromarray(part).resize((w, h), Image.Resampling.BICUBIC, (x, y, x + w, y + h))
+    return np.asarray(image)
 
 
 def finish_crop(
