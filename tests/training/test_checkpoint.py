@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from frameflow.config import Train
 from frameflow.errors import FrameFlowError, UsageError
-from frameflow.training._checkpoint import Keeper, find_checkpoints, write_checkpoints
+from frameflow.training._checkpoint import Keeper, Place, find_checkpoints, write_checkpoints
+from frameflow.training._learner import Learner
 from frameflow.training.history import Epoch, Fitted
 
 WRITER = """
@@ -65,15 +67,15 @@ def test_nothing_written_is_nothing_found(tmp_path: Path) -> None:
     assert find_checkpoints(tmp_path) is None
 
 
-def keeper(folder: Path, module: nn.Module) -> Keeper:
-    optimizer = torch.optim.AdamW(module.parameters())
-    return Keeper(module, optimizer, np.random.default_rng(0), folder=folder, training={"lr": 1})
+def keeper(folder: Path, module: nn.Module, **settings: float) -> Keeper:
+    learner = Learner(module, Train(**settings), nn.functional.cross_entropy)
+    return Keeper(learner, np.random.default_rng(0), folder=folder, training={"lr": 1})
 
 
 def written(folder: Path) -> Path:
     done = Fitted()
-    better = done.add(Epoch(1, 0.1, 1.0, 0.5), patience=None)
-    keeper(folder, nn.Linear(3, 2)).keep(done, better=better, over=True)
+    better = done.add(Epoch(1, 0.1, 1.0, 0.5), Train())
+    keeper(folder, nn.Linear(3, 2), ema=0.9).keep(done, better=better, over=True)
     return folder / "checkpoints"
 
 
@@ -95,6 +97,7 @@ def test_tied_weights_are_kept(tmp_path: Path) -> None:
         "last/model.safetensors",
         "last/optimizer.safetensors",
         "last/random.safetensors",
+        "last/average.safetensors",
         "best/model.safetensors",
     ],
 )
@@ -106,7 +109,7 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, fault: str) -> None:
     else:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(UsageError, match=rf"{name} is {fault}.*without --resume"):
-        keeper(tmp_path, nn.Linear(3, 2)).restore()
+        keeper(tmp_path, nn.Linear(3, 2), ema=0.9).restore()
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
@@ -120,3 +123,51 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     after = load_file(tmp_path / "checkpoints" / "last" / "model.safetensors")
     assert torch.equal(before["weight"], after["weight"])
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    with pytest.raises(UsageError, match=r"another architecture \(different: weight\)"):
+        keeper(tmp_path, nn.Linear(4, 2, bias=True), ema=0.9).restore()
+    with pytest.raises(UsageError, match=r"another architecture \(different: 0.bias, 0.weight"):
+        keeper(tmp_path, nn.Sequential(nn.Linear(3, 2)), ema=0.9).restore()
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path) / "last" / "state.json"
+    state = json.loads(file.read_text())
+    del state["format"]
+    file.write_text(json.dumps(state))
+    with pytest.raises(UsageError, match=r"another version.*without --resume"):
+        keeper(tmp_path, nn.Linear(3, 2), ema=0.9).restore()
+
+
+def test_broken_weights_are_not_written(tmp_path: Path) -> None:
+    before = load_file(written(tmp_path) / "last" / "model.safetensors")
+    module = nn.Linear(3, 2)
+    module.weight.data[0, 0] = float("nan")
+    with pytest.raises(FrameFlowError, match=r"no longer finite.*train\.lr"):
+        keeper(tmp_path, module).write(Fitted(), Place())
+    after = load_file(tmp_path / "checkpoints" / "last" / "model.safetensors")
+    assert torch.equal(before["weight"], after["weight"])
+
+
+def test_inside_an_epoch_a_checkpoint_is_due_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = keeper(tmp_path, nn.Linear(3, 2))
+    made.pause(Fitted(), Place(step=1))
+    assert find_checkpoints(tmp_path) is None
+    monkeypatch.setattr("frameflow.training._checkpoint.INTERVAL", 0.0)
+    made.pause(Fitted(), Place(step=2))
+    assert place_of(tmp_path) == 2
+    made.pause(Fitted(), Place(step=3))  # writing the last took more than a tenth of the time
+    assert place_of(tmp_path) == 2
+    monkeypatch.setattr("frameflow.training._checkpoint.COST", float("inf"))
+    made.pause(Fitted(), Place(step=4))
+    assert place_of(tmp_path) == 4
+
+
+def place_of(folder: Path) -> int:
+    state = json.loads((folder / "checkpoints" / "last" / "state.json").read_text())
+    return int(state["place"]["step"])

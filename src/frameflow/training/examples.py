@@ -24,6 +24,15 @@ class Batch(NamedTuple):
     mask: torch.Tensor
     targets: torch.Tensor
 
+    def on(self, device: torch.device) -> "Batch":
+        """On a device. Half precision is how features are stored; they are learned in float32."""
+        inputs: torch.Tensor | list[torch.Tensor]
+        if isinstance(self.inputs, list):  # images stay uint8
+            inputs = [images.to(device) for images in self.inputs]
+        else:
+            inputs = self.inputs.to(device).float()
+        return Batch(inputs, self.mask.to(device), self.targets.to(device))
+
 
 class Examples(Protocol):
     """What `frameflow.training.loop.fit` asks of data.

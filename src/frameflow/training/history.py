@@ -4,9 +4,9 @@ import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, get_type_hints
 
+from frameflow.config import Train
 from frameflow.errors import UsageError
 
 
@@ -39,25 +39,56 @@ class Fitted:
     Attributes:
         history: one entry per epoch.
         best_epoch: whose weights are kept: of the lowest validation loss, or else the last.
-        stopped_early: patience ran out before the epochs did.
+        stopped_early: patience ran out before the epochs did, in any round.
+        ends: the last epoch of each round that is over.
     """
 
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float | None = None
     stopped_early: bool = False
+    ends: list[int] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
         return len(self.history)
 
-    def add(self, row: Epoch, *, patience: int | None) -> bool:
+    @property
+    def round(self) -> int:
+        """The number of the round, from 0."""
+        return len(self.ends)
+
+    @property
+    def round_epochs(self) -> int:
+        """How many epochs of this round are done."""
+        return self.epochs - self._start
+
+    @property
+    def round_losses(self) -> list[float]:
+        """Of each epoch of this round: of validation, or else of training."""
+        return [
+            row.train_loss if row.val_loss is None else row.val_loss
+            for row in self.history[self._start :]
+        ]
+
+    def is_over(self, settings: Train) -> bool:
+        return self.round >= len(settings.rounds)
+
+    @property
+    def _start(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def add(self, row: Epoch, settings: Train) -> bool:
         """Take in an epoch; True where its weights are the ones to keep so far."""
         self.history.append(row)
         better = row.val_loss is None or self.best_loss is None or row.val_loss < self.best_loss
         if better:
             self.best_epoch, self.best_loss = row.epoch, row.val_loss
-        self.stopped_early = patience is not None and row.epoch - self.best_epoch >= patience
+        waited = row.epoch - max(self.best_epoch, self._start)
+        early = settings.patience is not None and waited >= settings.patience
+        if early or self.round_epochs == settings.epochs:
+            self.ends.append(row.epoch)
+            self.stopped_early |= early
         return better
 
 
@@ -93,41 +124,3 @@ def _epoch(row: dict[str, str]) -> Epoch:
         text = row[name]
         values[name] = None if text == "" else int(text) if kind is int else float(text)
     return Epoch(**values)
-
-
-class TensorBoard:
-    """Scalars per epoch in ``<folder>/tensorboard``; does nothing where the folder is None.
-
-    Args:
-        folder: of the run.
-        after: events later than this epoch, of a run that was killed, are dropped from view.
-    """
-
-    def __init__(self, folder: Path | None, *, after: int = 0) -> None:
-        self._writer: Any = None
-        if folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
-
-    def write(self, row: Epoch) -> None:
-        """Add the figures of one epoch."""
-        if self._writer is None:
-            return
-        for name, value in asdict(row).items():
-            if name != "epoch" and value is not None:
-                part, _, figure = name.partition("_")
-                tag = f"{figure}/{part}" if figure else name
-                self._writer.add_scalar(tag, value, row.epoch)
-
-    def __enter__(self) -> "TensorBoard":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()

@@ -1,39 +1,46 @@
 """The training loop.
 
 `fit` trains any module on any `Examples`; `train_head` is `fit` on stored features. It reads from
-the top: the epochs, what one epoch does, then rates, batches and losses.
+the top: the rounds and epochs, what one epoch does, then validation, order and rates. What moves
+the weights is in `_learner`, what survives a kill in `_checkpoint`, losses, rates and which parts
+learn in `losses`, `optimizer` and `policy`.
 """
 
 import logging
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
-from torch.nn import functional
 
 from frameflow.config import Train
-from frameflow.errors import FrameFlowError, UsageError
+from frameflow.errors import UsageError, listing
+from frameflow.models.backbones import Backbone
 from frameflow.progress import progress
-from frameflow.training._checkpoint import Keeper
+from frameflow.training._board import TensorBoard
+from frameflow.training._checkpoint import Keeper, Place
+from frameflow.training._device import memory_told
+from frameflow.training._learner import Learner, diverged
 from frameflow.training._random import reproducible
+from frameflow.training._stop import Stop, Stopped, interrupts
 from frameflow.training.examples import Examples, FeatureExamples
-from frameflow.training.history import Epoch, Fitted, TensorBoard
+from frameflow.training.history import Epoch, Fitted
+from frameflow.training.loader import load
+from frameflow.training.losses import Loss, held_out_loss, make_loss
+from frameflow.training.optimizer import learning_rate, plateau_factor
 from frameflow.training.summaries import Decider, summarised
-
-if TYPE_CHECKING:
-    from frameflow.models.backbones import Backbone
 
 log = logging.getLogger(__name__)
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-SCORING_BATCH = 256
+SCORING_BATCH = 256  # vectors of clips
+SCORING_CLIPS = 4  # clips that pass through a backbone
 
 
 def train_head(
@@ -42,6 +49,7 @@ def train_head(
     validation: FeatureExamples | None,
     settings: Train,
     *,
+    loss: Loss | None = None,
     folder: Path | None = None,
     resume: bool = False,
 ) -> Fitted:
@@ -56,7 +64,7 @@ def train_head(
     module: nn.Module = head
     if summaries := summarised(head, training, validation):
         (training, validation), module = summaries, Decider(head)
-    return fit(module, training, validation, settings, folder=folder, resume=resume)
+    return fit(module, training, validation, settings, loss=loss, folder=folder, resume=resume)
 
 
 def fit(
@@ -66,7 +74,7 @@ def fit(
     settings: Train,
     *,
     loss: Loss | None = None,
-    backbones: Sequence["Backbone"] = (),  # noqa: ARG001
+    backbones: Sequence[Backbone] = (),
     folder: Path | None = None,
     resume: bool = False,
 ) -> Fitted:
@@ -76,219 +84,276 @@ def fit(
     at any moment and made again with ``resume``.
 
     Args:
-        module: called with the inputs and the mask of a batch, gives logits ``(B, K)``.
+        module: called with the inputs and the mask of a batch, gives logits ``(B, K)``; in
+            training ``(B, S, K)`` where S streams learn on their own.
         training: what is learned.
         validation: its cross-entropy, without smoothing and weights, decides when to stop and
             which weights are kept; None: every epoch is run and the last weights are kept.
         settings: the recipe's ``train``.
-        loss: of logits and targets; None: cross-entropy with the settings' label smoothing and
-            class weights.
+        loss: of logits and targets; None: `make_loss` of the settings.
         backbones: those in the module to which ``settings.learn`` applies.
         folder: where checkpoints, ``history.csv`` and TensorBoard events go; None: nowhere, and
             no progress bar is shown.
         resume: go on from the checkpoint in ``folder``, where there is one.
 
     Raises:
-        FrameFlowError: the loss is no longer a finite number.
-        UsageError: nothing to train on; a checkpoint that is damaged or of another training.
+        FrameFlowError: the loss is no longer a finite number, or a step does not fit in memory.
+        KeyboardInterrupt: Ctrl-C; where there is a folder, after a checkpoint was written.
+        UsageError: nothing to train on; parts that no backbone has; a checkpoint that is damaged,
+            of another training or another architecture.
     """
     if not len(training):
         raise UsageError("There is no training sample left to learn from.")
-    accelerator = _accelerator()
-    loss = loss or cross_entropy(settings, training.targets)
-    held_out = 0 if validation is None else len(validation)
-    sizes = {"training samples": len(training), "validation samples": held_out}
-
-    with reproducible(settings.seed):
+    held_out = validation if validation is not None and len(validation) else None
+    loss = loss or make_loss(settings, training.targets)
+    with (
+        reproducible(settings.seed),
+        memory_told(settings),
+        interrupts(wait=folder is not None) as stop,
+    ):
         rng = np.random.default_rng(settings.seed)  # the order of the data, and augmentation
-        model, optimizer = accelerator.prepare(module, make_optimizer(module, settings))
-        keeper = Keeper(
-            module, optimizer, rng, folder=folder, training=settings.model_dump(mode="json") | sizes
-        )
-        done = keeper.restore() if resume else Fitted()
-        if done.epochs:
-            log.info("Going on after epoch %d of %d.", done.epochs, settings.epochs)
-        bar = progress("Training", total=settings.epochs if folder else 0, unit="epochs")
-        with bar as advance, TensorBoard(folder, after=done.epochs) as board:
-            advance(done.epochs)
-            while done.epochs < settings.epochs and not done.stopped_early:
-                started = time.perf_counter()
-                lr, train_loss, train_top1 = learn(
-                    model, training, settings, accelerator, optimizer, loss, rng, done.epochs
-                )
-                row = Epoch(done.epochs + 1, lr, train_loss, train_top1)
-                if validation is not None and held_out:
-                    logits = predict(model, validation)
-                    row.val_loss, row.val_top1, row.val_top5 = score(logits, validation.targets)
-                _refuse_nan(row, settings)
-                row.seconds = time.perf_counter() - started
-                better = done.add(row, patience=settings.patience)
-                over = done.stopped_early or done.epochs == settings.epochs
-                keeper.keep(done, better=better, over=over)
-                board.write(row)
-                advance()
+        learner = Learner(module, settings, loss, backbones=backbones)
+        identity = _identity(settings, training, held_out)
+        keeper = Keeper(learner, rng, folder=folder, training=identity)
+        done, place = keeper.restore() if resume else (Fitted(), Place())
+        run = _Run(training, held_out, learner, keeper, rng, stop, done, place)
+        with run.bar(folder) as run.advance, TensorBoard(folder, after=done.epochs) as run.board:
+            if not done.is_over(settings):
+                _train(run, folder)
         keeper.finish(done)
     return done
 
 
-def learn(
-    model: nn.Module,
-    training: Examples,
-    settings: Train,
-    accelerator: Accelerator,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    rng: np.random.Generator,
-    epoch: int,
-) -> tuple[float, float, float]:
+@dataclass
+class _Run:
+    """What every epoch of a training uses; ``done`` and ``place`` say how far it has come."""
+
+    training: Examples
+    held_out: Examples | None
+    learner: Learner
+    keeper: Keeper
+    rng: np.random.Generator
+    stop: Stop
+    done: Fitted
+    place: Place
+    advance: Callable[..., None] = lambda n=1: None  # noqa: ARG005
+    board: TensorBoard = field(default_factory=lambda: TensorBoard(None))
+
+    @property
+    def settings(self) -> Train:
+        return self.learner.settings
+
+    @property
+    def counts_clips(self) -> bool:
+        """Epochs over videos take minutes: their clips are what the bar counts."""
+        return hasattr(self.training, "workers")
+
+    @contextmanager
+    def bar(self, folder: Path | None) -> Iterator[Callable[..., None]]:
+        epochs = self.settings.epochs * len(self.settings.rounds) if folder else 0
+        each, unit = (len(self.training), "clips") if self.counts_clips else (1, "epochs")
+        with progress("Training", total=epochs * each, unit=unit) as advance:
+            advance(self.done.epochs * each)
+            yield advance
+
+
+def _train(run: _Run, folder: Path | None) -> None:
+    """The epochs that are left; Ctrl-C ends them with a checkpoint."""
+    if run.done.epochs or run.place.step:
+        log.info("Going on in epoch %d, after %d batches.", run.done.epochs + 1, run.place.step)
+    try:
+        logits = _epochs(run)
+        if folder is not None and run.held_out is not None:
+            if logits is None:  # of an epoch before the training was stopped
+                run.learner.module.load_state_dict(run.keeper.best)
+                logits = _predict_held_out(run)
+            run.board.confusion(logits.numpy(), run.held_out.targets, run.done.best_epoch)
+    except Stopped:
+        run.keeper.write(run.done, run.place)
+        log.info(
+            "Stopped in epoch %d. Go on with: frameflow train --resume %s",
+            run.done.epochs + 1, shlex.quote(str(folder)),
+        )  # fmt: skip
+        raise
+
+
+def _epochs(run: _Run) -> torch.Tensor | None:
+    """All epochs of all rounds; the validation logits of the best, where it was one of these."""
+    learner, settings, done = run.learner, run.settings, run.done
+    kept = None
+    while not done.is_over(settings):
+        started = time.perf_counter() - run.place.seconds
+        if done.round and not done.round_epochs and not run.place.step:
+            learner.restart(run.keeper.best)
+            log.info("Round %d goes on from epoch %d.", done.round + 1, done.best_epoch)
+        if begins := learner.policy.start(done.epochs):
+            log.info("From epoch %d on there learn %s.", done.epochs + 1, begins)
+        row, logits = learn(run), None
+        if run.held_out is not None:
+            with learner.kept():
+                logits = _predict_held_out(run)
+            row.val_loss, row.val_top1, row.val_top5 = score(logits, run.held_out.targets)
+        for name in ("train_loss", "val_loss"):
+            value = getattr(row, name)
+            if value is not None and not math.isfinite(value):
+                raise diverged(f"{name} became {value} in epoch {row.epoch}", settings)
+        row.seconds = time.perf_counter() - started
+        better = done.add(row, settings)
+        kept, run.place = (logits if better else kept), Place()
+        run.keeper.keep(done, better=better, over=done.is_over(settings))
+        run.board.write(row)
+        if not run.counts_clips:
+            run.advance()
+    return kept
+
+
+def learn(run: _Run) -> Epoch:
     """One epoch: every sample once (or as often as oversampling draws it).
 
     Returns:
-        the last learning rate, the mean loss, and the share of samples that were right.
+        its figures, without those of validation.
     """
-    model.train()
-    steps = math.ceil(len(training) / settings.batch_size)
-    # Summed on the device: reading a number from a GPU at every step would stall it.
-    total, right = torch.zeros(2, device=accelerator.device)
-    lr = 0.0
-    for step, rows in enumerate(batches(training.targets, settings, rng)):
-        lr = learning_rate(settings, epoch + (step + 0.5) / steps)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        inputs, mask, targets = training.batch(rows, rng)
-        targets = targets.to(accelerator.device)
-        with accelerator.autocast():
-            logits = model(_on(inputs, accelerator.device), mask.to(accelerator.device))
-            cost = loss(logits, targets)
-        optimizer.zero_grad()
-        accelerator.backward(cost)
-        if settings.clip_grad is not None:
-            accelerator.clip_grad_norm_(model.parameters(), settings.clip_grad)
-        optimizer.step()
-        total += cost.detach() * len(rows)
-        right += (logits.detach().argmax(dim=1) == targets).sum()
-    samples = len(training)
-    return lr, float(total) / samples, float(right) / samples
+    learner, settings, place = run.learner, run.settings, run.place
+    learner.module.train()
+    started = time.perf_counter() - place.seconds
+    order, stream = _ordered(run)
+    updates = math.ceil(len(order) / settings.accumulate)
+    # Summed on the device, in its precision; what a checkpoint holds of it is exact.
+    total, hits = torch.tensor([place.loss, place.right], device=learner.device)
+    with closing(stream):
+        for step, (rows, batch) in enumerate(stream, start=place.step):
+            run.board.pictures(batch)
+            update = step // settings.accumulate
+            together = order[update * settings.accumulate :][: settings.accumulate]
+            cost, correct = learner.learn(
+                batch,
+                lr=_rate(run, (update + 0.5) / updates),
+                share=len(rows) / sum(map(len, together)),
+            )
+            if not math.isfinite(cost):
+                raise _not_finite(cost, rows, run)
+            total += cost * len(rows)
+            hits += correct
+            if run.counts_clips:
+                run.advance(len(rows))
+            if (step + 1) % settings.accumulate and step + 1 < len(order):
+                continue
+            learner.update()
+            place.step, place.loss, place.right = step + 1, float(total), float(hits)
+            place.seconds = time.perf_counter() - started
+            run.keeper.pause(run.done, place)
+            run.stop.check()
+    samples, lr = len(run.training), _rate(run, (updates - 0.5) / updates)
+    return Epoch(run.done.epochs + 1, lr, float(total) / samples, float(hits) / samples)
+
+
+def _ordered(run: _Run) -> tuple[list[np.ndarray], Any]:
+    """The rows of each batch of an epoch, and the batches that are left of it."""
+    training, rng, place = run.training, run.rng, run.place
+    workers = getattr(training, "workers", 0)
+    now = rng.bit_generator.state
+    place.order = place.order or now
+    rng.bit_generator.state = place.order
+    order = list(batches(training.targets, run.settings, rng))
+    if place.step and not workers:
+        # The batches before drew from the generator itself: it stands where they left it.
+        rng.bit_generator.state = now
+        return order, load(training, order[place.step :], rng)
+    return order, load(training, order, rng, workers=workers, skip=place.step)
+
+
+def _rate(run: _Run, share: float) -> float:
+    """The learning rate after a share of the epoch."""
+    done, settings = run.done, run.settings
+    factor = settings.rounds[done.round] * plateau_factor(done.round_losses, settings)
+    return factor * learning_rate(settings, done.round_epochs + share)
+
+
+def _predict_held_out(run: _Run) -> torch.Tensor:
+    assert run.held_out is not None
+    autocast, check = run.learner.precision.autocast, run.stop.check
+    return predict(run.learner.module, run.held_out, autocast=autocast, between=check)
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, examples: Examples) -> torch.Tensor:
-    """Logits ``(N, K)`` of all examples, without augmentation, float32 on the CPU."""
+def predict(
+    model: nn.Module,
+    examples: Examples,
+    *,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    between: Callable[[], None] = lambda: None,
+) -> torch.Tensor:
+    """Logits ``(N, K)`` of all examples, without augmentation, float32 on the CPU.
+
+    Args:
+        model: on any device; it is left in evaluation mode.
+        examples: what is scored.
+        autocast: the precision, float32 by default.
+        between: called after each batch.
+    """
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    through = any(isinstance(module, Backbone) for module in model.modules())
+    size = SCORING_CLIPS if through else SCORING_BATCH
+    parts = [np.arange(i, min(i + size, len(examples))) for i in range(0, len(examples), size)]
     logits = []
-    for start in range(0, len(examples), SCORING_BATCH):
-        rows = np.arange(start, min(start + SCORING_BATCH, len(examples)))
-        inputs, mask, _ = examples.batch(rows, None)
-        logits.append(model(_on(inputs, device), mask.to(device)).float().cpu())
+    with closing(load(examples, parts, None, workers=getattr(examples, "workers", 0))) as stream:
+        for _, batch in stream:
+            inputs, mask, _ = batch.on(device)
+            with autocast():
+                logits.append(model(inputs, mask).float().cpu())
+            between()
     return torch.cat(logits)
 
 
 def score(logits: torch.Tensor, targets: np.ndarray) -> tuple[float, float, float | None]:
-    """Cross-entropy in nats, top-1, and top-5 where there are more than five classes."""
-    truth = torch.from_numpy(targets)
-    loss = float(functional.cross_entropy(logits, truth))
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == truth[:, None]
-    top5 = float(best.any(dim=1).float().mean()) if logits.shape[1] > 5 else None
-    return loss, float(best[:, 0].float().mean()), top5
+    """Cross-entropy in nats, top-1, and top-5 where there are more than five classes.
 
-
-def learning_rate(settings: Train, epoch: float) -> float:
-    """The rate at a point of the training, counted in epochs from 0.
-
-    It rises linearly from near 0 over ``warmup_epochs`` (at most half of the training), then
-    stays, or falls along half a cosine to 0 (Loshchilov and Hutter, SGDR, 2017, without restarts).
-
-    Example:
-        >>> settings = Train(epochs=10, warmup_epochs=2, lr=1.0)
-        >>> [round(learning_rate(settings, epoch), 2) for epoch in (0, 1, 2, 6, 10)]
-        [0.0, 0.5, 1.0, 0.5, 0.0]
+    With several labels a clip, ``(N, K)`` targets: the mean cross-entropy of the labels, and the
+    shares of clips of whose labels one is the likeliest, or among the five likeliest.
     """
-    warmup = min(settings.warmup_epochs, settings.epochs / 2)
-    if epoch < warmup:
-        return settings.lr * epoch / warmup
-    if settings.schedule == "constant":
-        return settings.lr
-    gone = (epoch - warmup) / (settings.epochs - warmup)
-    return settings.lr * (1 + math.cos(math.pi * gone)) / 2
+    truth = torch.from_numpy(targets)
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = truth.gather(1, best) > 0 if truth.ndim == 2 else best == truth[:, None]
+    top5 = float(hits.any(dim=1).float().mean()) if logits.shape[1] > 5 else None
+    return held_out_loss(logits, targets), float(hits[:, 0].float().mean()), top5
 
 
 def batches(targets: np.ndarray, settings: Train, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """The rows of one epoch in random order, in batches of nearly equal size.
 
     Equal sizes give every sample the same weight, and no batch of one, which batch norm cannot
-    learn from.
+    learn from. Oversampling draws classes alike; of several labels a clip the mean counts.
     """
     if settings.balance == "oversample":
-        share = 1 / np.bincount(targets)[targets]
+        share = _rarity(targets)
         order = rng.choice(len(targets), size=len(targets), p=share / share.sum())
     else:
         order = rng.permutation(len(targets))
     yield from np.array_split(order, math.ceil(len(order) / settings.batch_size))
 
 
-def make_optimizer(module: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """The optimiser of the settings. Biases and norms, which have one dimension, do not decay."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    match settings.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=settings.lr)
-        case "adam":
-            return torch.optim.Adam(groups, lr=settings.lr)
-        case "sgd":
-            return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
+def _rarity(targets: np.ndarray) -> np.ndarray:
+    """``(N,)``: one over the samples of each sample's class; clips without a label are one too."""
+    if targets.ndim == 1:
+        return 1 / np.bincount(targets)[targets]
+    without = ~targets.any(axis=1, keepdims=True)
+    shares = np.hstack([targets, without])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    return shares @ (1 / np.maximum(np.hstack([targets, without]).sum(axis=0), 1))
 
 
-def cross_entropy(settings: Train, targets: np.ndarray) -> Loss:
-    """Cross-entropy with label smoothing and, with ``balance: weights``, weights per class.
-
-    A class weighs in inverse proportion to its samples, so that each class adds the same.
-    """
-    counts = np.bincount(targets)
-    weights = len(targets) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-
-    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        weight = None
-        if settings.balance == "weights":
-            weight = logits.new_ones(logits.shape[1])
-            weight[: len(weights)] = torch.from_numpy(weights).to(weight)
-        return functional.cross_entropy(
-            logits, truth, weight=weight, label_smoothing=settings.label_smoothing
-        )
-
-    return loss
+def _identity(settings: Train, training: Examples, held_out: Examples | None) -> dict[str, Any]:
+    """What another training differs in."""
+    return settings.model_dump(mode="json") | {
+        "training samples": len(training),
+        "validation samples": 0 if held_out is None else len(held_out),
+        "batches made ahead": getattr(training, "workers", 0) > 0,
+    }
 
 
-def _on(
-    inputs: torch.Tensor | list[torch.Tensor], device: torch.device
-) -> torch.Tensor | list[torch.Tensor]:
-    """Half precision is how features are stored and moved; what is computed is float32."""
-    if isinstance(inputs, list):  # frames: uint8, which the backbones normalise themselves
-        return [images.to(device) for images in inputs]
-    return inputs.to(device).float()
-
-
-def _accelerator() -> Accelerator:
-    accelerator = Accelerator()
-    if accelerator.num_processes > 1:
-        raise UsageError(
-            f"{accelerator.num_processes} processes were started; training on stored features "
-            f"runs in one: start it without `accelerate launch`."
-        )
-    return accelerator
-
-
-def _refuse_nan(row: Epoch, settings: Train) -> None:
-    for name in ("train_loss", "val_loss"):
-        value = getattr(row, name)
-        if value is not None and not math.isfinite(value):
-            raise FrameFlowError(
-                f"{name} became {value} in epoch {row.epoch}: the training diverged. Lower the "
-                f"learning rate (--set train.lr={settings.lr / 10:g}) or clip the gradients "
-                f"(--set train.clip_grad=1)."
-            )
+def _not_finite(cost: torch.Tensor, rows: np.ndarray, run: _Run) -> Exception:
+    names = getattr(run.training, "names", None)
+    of = f" on {listing(names(rows), most=4)}" if names else ""
+    said = f"train_loss became {float(cost)} in epoch {run.done.epochs + 1}{of}"
+    return diverged(said, run.settings)

@@ -1,0 +1,119 @@
+"""Where and in what precision a training computes, and what to do when its memory is full."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from frameflow.config import Train
+from frameflow.errors import FrameFlowError, UsageError
+
+_FULL = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def training_device() -> torch.device:
+    """The accelerator where there is one, else the CPU.
+
+    Raises:
+        UsageError: several processes were started.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"{os.environ['WORLD_SIZE']} processes were started; training runs in one: start it "
+            f"with `frameflow train`, without torchrun or `accelerate launch`."
+        )
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return torch.device("cpu") if found is None else found
+
+
+class Precision:
+    """Mixed precision: products in 16 bits where that is safe, weights and sums in 32.
+
+    Args:
+        wanted: the recipe's ``train.precision``; ``auto`` is bfloat16 where the processor
+            computes it, else float32.
+        device: of the training.
+
+    Attributes:
+        dtype: of the products; None for float32.
+        scaler: keeps gradients of float16 from vanishing; does nothing for the others.
+
+    Raises:
+        UsageError: float16 on a CPU.
+    """
+
+    def __init__(self, wanted: str, device: torch.device) -> None:
+        if wanted == "float16" and device.type == "cpu":
+            raise UsageError(
+                "train.precision (float16) needs a GPU; on a CPU choose bfloat16, float32 or auto."
+            )
+        if wanted == "auto":
+            wanted = "bfloat16" if computes_bfloat16(device) else "float32"
+        self.device = device
+        self.dtype = None if wanted == "float32" else getattr(torch, wanted)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=wanted == "float16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """While the block runs, products are computed in ``dtype``."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16; where it is emulated it would only be slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def arrange(module: nn.Module, layout: torch.memory_format) -> None:
+    """Bring the weights of 2D convolutions into a layout: channels last is faster for images."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+@contextmanager
+def memory_told(settings: Train) -> Iterator[None]:
+    """Where memory runs out, say what to lower.
+
+    Raises:
+        FrameFlowError: it ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not full and not any(said in str(error).lower() for said in _FULL):
+            raise
+        said = " ".join(str(error).split())[:120]
+        raise FrameFlowError(
+            f"The memory is too small for a step ({said}). Lower train.batch_size "
+            f"({settings.batch_size}; train.accumulate then keeps the updates as they are), "
+            f"sampling.frames, or the size of the backbone's frames (streams.0.size)."
+        ) from None
+
+
+@contextmanager
+def compiling(settings: Train) -> Iterator[None]:
+    """Where ``torch.compile`` fails, say so.
+
+    Raises:
+        UsageError: it failed.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not settings.compile or not type(error).__module__.startswith("torch._"):
+            raise
+        said = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"torch.compile does not work here ({type(error).__name__}: {said}): "
+            f"leave it out (--set train.compile=false)."
+        ) from None
