@@ -311,6 +311,16 @@ def test_average_is_the_average_of_the_frames_probabilities() -> None:
         torch.testing.assert_close(got, torch.stack(alone).mean(dim=0))
 
 
+def test_average_of_independent_labels_is_that_of_their_sigmoids() -> None:
+    head = make("average", hidden=0, independent=True)
+    features = 20 * torch.randn(2, FRAMES, DIM)
+    mask = torch.tensor([[True] * FRAMES, [True, False, True] + [False] * (FRAMES - 3)])
+    one = torch.ones(1, 1, dtype=torch.bool)
+    for clip, seen, got in zip(features, mask, head(features, mask).sigmoid()):
+        alone = [head(frame.view(1, 1, DIM), one).sigmoid()[0] for frame in clip[seen]]
+        torch.testing.assert_close(got, torch.stack(alone).mean(dim=0))
+
+
 @pytest.mark.parametrize(("kind", "cell"), [("gru", nn.GRU), ("lstm", nn.LSTM), ("rnn", nn.RNN)])
 def test_recurrent_layers_are_those_of_packed_sequences(kind: str, cell: type[nn.RNNBase]) -> None:
     ours = Recurrent(kind, DIM, hidden=4, layers=2, bidirectional=True, dropout=0.0)

@@ -57,8 +57,11 @@ def test_in_evaluation_the_weighted_mean_of_probabilities_counts() -> None:
     torch.testing.assert_close(head(features, mask).exp(), streams[:, 1])
 
 
-def test_labels_that_hold_together_have_probabilities_of_their_own() -> None:
-    head = make(of="mean", dropout=0.0, independent=True)
+@pytest.mark.parametrize("of", ["mean", "average"])
+def test_labels_that_hold_together_have_probabilities_of_their_own(of: str) -> None:
+    head = make(of=of, dropout=0.0, independent=True)
+    inner = [getattr(each, "independent", True) for each in head.heads]
+    assert all(inner), "what averages over time must know it too"
     features, mask = clips()
     expected = head.per_stream(features, mask).sigmoid().mean(dim=1)
     torch.testing.assert_close(head(features, mask).sigmoid(), expected)

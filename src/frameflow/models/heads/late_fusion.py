@@ -58,6 +58,8 @@ class LateFusionHead(Head):
         self.weighted_by = weights
         self.independent = independent
         kind = _inner(of)
+        if "independent" in kind.known_options({}):
+            options["independent"] = independent
         self.heads = nn.ModuleList(
             construct(kind, shape | options | {"dim": dim}) for dim in self.dims
         )
