@@ -216,6 +216,8 @@ def _cures(name: str) -> str:
 
 
 def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
+    from frameflow.models import _torchvision_names
+
     if not path.is_file():
         near = near_names(str(path), ["auto", "hub", "none"])
         raise UsageError(
@@ -224,6 +226,10 @@ def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
         )
     given = own_names(read_state(path))
     faults = _faults(model, given)
+    if faults:
+        renamed = _torchvision_names.from_torchvision(name, given, model)
+        if renamed is not None and not _faults(model, renamed):
+            given, faults = renamed, []
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if faults and convert is not None:
         # Published checkpoints often carry other names, or positions for another input size.
@@ -234,6 +240,7 @@ def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
         raise UsageError(
             f"{path} does not hold the weights of {name}: {'; '.join(faults)}. "
             f"Name the backbone that the file was made with."
+            f"{_torchvision_names.names_instead(name, given)}"
         )
     state = {key: given[key].to(slot.dtype) for key, slot in model.state_dict().items()}
     return _described(state, f"file {path.name}")
