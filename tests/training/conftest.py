@@ -1,6 +1,7 @@
 """Small features whose classes a head can learn."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from torch import nn
 
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.training.examples import ArrayFeatures, FeatureExamples
+
+sys.path.append(str(Path(__file__).parent))  # for tiny_clips, which children run too
 
 
 @pytest.fixture(autouse=True, scope="session")
