@@ -6,15 +6,19 @@ the cache and the network's memory, start at once, and end with the loop.
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from frameflow.training.examples import Batch, Examples
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
 
 AHEAD = 1  # finished batches that may wait, beyond one for each worker
 _SEEDS = 2**63
@@ -52,8 +56,19 @@ def load(
         return _here(examples, batches, rng, skip)
     rows = list(batches)
     seeds = [None] * len(rows) if rng is None else rng.integers(_SEEDS, size=len(rows)).tolist()
-    jobs = zip(rows[skip:], seeds[skip:])
-    return _ahead(examples, jobs, workers)
+    return _ahead(examples, list(zip(rows, seeds))[skip:], workers)
+
+
+def _ahead(
+    examples: "Examples", jobs: list[tuple[np.ndarray, int | None]], workers: int
+) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
+    def make(job: tuple[np.ndarray, int | None]) -> "Batch":
+        rows, seed = job
+        return examples.batch(rows, None if seed is None else np.random.default_rng(seed))
+
+    with closing(in_order(make, jobs, workers=workers)) as made:
+        for (rows, _), batch in made:
+            yield rows, batch
 
 
 def _here(
@@ -70,18 +85,22 @@ def _here(
             yield rows, batch
 
 
-def _ahead(
-    examples: "Examples", jobs: Iterator[tuple[np.ndarray, int | None]], workers: int
-) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
-    def make(rows: np.ndarray, seed: int | None) -> "Batch":
-        return examples.batch(rows, None if seed is None else np.random.default_rng(seed))
+def in_order(
+    make: Callable[[Job], Made], jobs: Iterable[Job], *, workers: int
+) -> Generator[tuple[Job, Made], None, None]:
+    """Each job and what ``make`` makes of it in a thread, in order; see `load` for its promises.
 
-    waiting: deque[tuple[np.ndarray, Future[Batch]]] = deque()
+    Args:
+        make: called from several threads at once.
+        jobs: taken as they are needed.
+        workers: threads.
+    """
+    waiting: deque[tuple[Job, Future[Made]]] = deque()
     # The pool waits for its threads when it is left, and what has not begun never does.
     with ThreadPoolExecutor(workers, "batch", _one_thread, (torch.get_num_threads(),)) as pool:
         try:
-            for rows, seed in jobs:
-                waiting.append((rows, pool.submit(make, rows, seed)))
+            for job in jobs:
+                waiting.append((job, pool.submit(make, job)))
                 if len(waiting) >= workers + AHEAD:
                     yield _first(waiting)
             while waiting:
@@ -90,9 +109,9 @@ def _ahead(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _first(waiting: "deque[tuple[np.ndarray, Future[Batch]]]") -> tuple[np.ndarray, "Batch"]:
-    rows, batch = waiting.popleft()
-    return rows, batch.result()
+def _first(waiting: deque[tuple[Job, Future[Made]]]) -> tuple[Job, Made]:
+    job, made = waiting.popleft()
+    return job, made.result()
 
 
 def _one_thread(others: int) -> None:
