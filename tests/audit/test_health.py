@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frameflow.audit.health import check
-from frameflow.data.manifest import Manifest, Sample
+from frameflow.data.manifest import Manifest, ManifestError, Sample
 from frameflow.errors import UsageError
 
 
@@ -93,3 +93,15 @@ def test_bad_videos_are_named_with_their_reason(rooms: Manifest, tmp_path: Path)
 def test_workers_are_checked(rooms: Manifest) -> None:
     with pytest.raises(UsageError, match=r"workers \(0\) must be > 0"):
         check(rooms, workers=0)
+
+
+def test_several_labels_are_counted_each(rooms: Manifest) -> None:
+    cells = ["a|b", "none"]
+    sets = rooms.replace(replace(s, label=cells[n % 2]) for n, s in enumerate(rooms))
+    report = check(sets, content=False, multilabel=True)
+    counts = report.to_dict()["counts"]
+    assert list(counts) == ["a", "b", "none"]
+    assert sum(counts["a"].values()) == sum(counts["b"].values()) == (len(rooms) + 1) // 2
+    assert [row[0] for row in report.tables()[0][2]] == ["a", "b", "none"]
+    with pytest.raises(ManifestError, match="an empty one"):
+        check(rooms.replace([replace(rooms[0], label="a|")]), multilabel=True)

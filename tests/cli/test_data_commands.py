@@ -101,6 +101,26 @@ class TestSplit:
         assert sorted({sample.fold for sample in done}) == [0, 1, 2]
         assert done.has_splits, "splits stay"
 
+    def test_several_labels(self, manifest, frameflow) -> None:
+        sets = ["serve|run", "run", "none", "serve"]
+        rows = Manifest.read(manifest)
+        rows.replace(
+            replace(sample, label=sets[n % 4], split="") for n, sample in enumerate(rows)
+        ).write(manifest)
+        said = frameflow("data split manifest.csv --multilabel")
+        assert said.code == 0
+        assert " 2 labels" in said.out
+        first = [line.split()[0] for line in said.out.splitlines() if line.strip()]
+        assert [word for word in first if word in ("run", "serve", "serve|run", "none")] == [
+            "run", "serve", "none",
+        ]  # fmt: skip
+        for split in ("train", "val", "test"):
+            found = Manifest.read(manifest).split(split).label_names(multilabel=True)
+            assert found == ["run", "serve"]
+        assert frameflow("data check manifest.csv --no-content --multilabel").code == 0
+        rows.replace([replace(rows[0], label="serve||run")]).write(manifest)
+        assert "hold an empty one" in frameflow("data split manifest.csv --multilabel").err
+
     @pytest.mark.parametrize(
         ("options", "says"),
         [

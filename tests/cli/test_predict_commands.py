@@ -8,6 +8,7 @@ test_store.py) and files that may not be read in tests/video (test_probe.py).
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -141,6 +142,24 @@ class TestPredict:
         said = frameflow("predict RUN VIDEOS --engine torch")
         assert said.code == 0
         assert sum(".mp4" in line for line in said.out.splitlines()) == 24
+
+    def test_several_labels(self, run, frameflow) -> None:
+        from frameflow.config import load_recipe
+        from frameflow.models.recognizer import Recognizer
+
+        recognizer = Recognizer.load(run)
+        recognizer.recipe = load_recipe(recognizer.recipe, ["multilabel=true"])
+        recognizer.save(run)
+        said = frameflow("predict RUN VIDEOS --engine torch --json")
+        assert said.code == 0
+        for found in json.loads(said.out):
+            shares = {entry["label"]: entry["probability"] for entry in found["topk"]}
+            assert set(found["present"]) == {name for name, p in shares.items() if p > 0.5}
+        table = frameflow("predict RUN VIDEOS --engine torch").out
+        assert "present" in table
+        assert sum(".mp4" in line for line in table.splitlines()) == 24
+        one = frameflow("predict", run, "VIDEOS/lob, hoch/00.mp4", "--engine", "torch").out
+        assert re.search(r"00\.mp4: (lob, hoch|Rückhand|none)", one)
 
     def test_files_folders_and_globs_each_once(self, run, frameflow) -> None:
         names = ["VIDEOS/lob, hoch", "VIDEOS/*/0[12].mp4", "VIDEOS/Rückhand/11.mp4"]

@@ -14,6 +14,7 @@ from frameflow.audit.scenes import (
     read_backgrounds,
     same_scene_pairs,
 )
+from frameflow.data.labels import check_label_sets
 from frameflow.data.manifest import SPLITS, Manifest
 from frameflow.data.splits import Leak, check_leaks
 from frameflow.errors import VideoError
@@ -47,6 +48,7 @@ class HealthReport:
         copies: samples whose videos are byte for byte the same, as lists of rows.
         scenes: pairs of clips in different splits that show one scene; None if not looked for.
         compared: how many clips were compared.
+        multilabel: a label cell holds several, which are counted each.
     """
 
     manifest: Manifest
@@ -55,6 +57,7 @@ class HealthReport:
     copies: list[list[int]] = field(default_factory=list)
     scenes: list[ScenePair] | None = None
     compared: int = 0
+    multilabel: bool = False
 
     @property
     def ok(self) -> bool:
@@ -96,6 +99,7 @@ class HealthReport:
     def lines(self) -> list[str]:
         """The verdict, in sentences, each with the cure."""
         name = shlex.quote(str(self.manifest.source or "MANIFEST"))
+        split = f"frameflow data split {name}{' --multilabel' if self.multilabel else ''}"
         lines = []
         if self.troubles:
             lines.append(
@@ -105,7 +109,7 @@ class HealthReport:
         if self.leaks:
             lines.append(
                 f"LEAK: {_standing(len(self.leaks), 'group')} in more than one split. Mend it "
-                f"with `frameflow data split {name}`."
+                f"with `{split}`."
             )
         if self.copies_across:
             lines.append(
@@ -118,7 +122,7 @@ class HealthReport:
                 f"LEAK: {len(self.scenes)} pairs of clips in different splits show one scene; "
                 f"{len(self.leaked)} of {judged} validation and test clips have their scene in "
                 f"train. Mend it with `frameflow data groups {name}`, then "
-                f"`frameflow data split {name}`."
+                f"`{split}`."
             )
         if not lines:
             looked = f"{self.compared} clips compared by content, " if self.compared else ""
@@ -136,7 +140,7 @@ class HealthReport:
         return {
             "ok": self.ok,
             "samples": len(self.manifest),
-            "counts": self.manifest.summary(),
+            "counts": self.manifest.summary(multilabel=self.multilabel),
             "unusable": [
                 {"video": t.video, "row": t.row, "reason": t.reason} for t in self.troubles
             ],
@@ -147,12 +151,13 @@ class HealthReport:
         }
 
     def _counts(self) -> Table:
-        summary = self.manifest.summary()
+        summary = self.manifest.summary(multilabel=self.multilabel)
         splits = list(next(iter(summary.values())))
         header = ("label", *(split or "no split" for split in splits), "groups")
         groups: dict[str, set[str]] = {}
         for sample in self.manifest:
-            groups.setdefault(sample.label, set()).add(sample.group)
+            for label in sample.strata(multilabel=self.multilabel):
+                groups.setdefault(label, set()).add(sample.group)
         rows = [
             (label or "(unlabelled)", *counts.values(), len(groups[label] - {""}) or None)
             for label, counts in summary.items()
@@ -164,7 +169,13 @@ class HealthReport:
         return (f"{pair.difference:.1f}", one.video, one.split, two.video, two.split)
 
 
-def check(manifest: Manifest, *, workers: int | None = None, content: bool = True) -> HealthReport:
+def check(
+    manifest: Manifest,
+    *,
+    workers: int | None = None,
+    content: bool = True,
+    multilabel: bool = False,
+) -> HealthReport:
     """Open every video, and look for leaks by group, by copy and by content.
 
     Every video is probed and its first, middle and last frames are decoded.
@@ -173,13 +184,17 @@ def check(manifest: Manifest, *, workers: int | None = None, content: bool = Tru
         manifest: what to check; videos may be missing.
         workers: how many videos are opened at once; the machine's cores by default.
         content: whether to look for clips of one scene in different splits.
+        multilabel: a label cell holds several, joined by ``|``.
 
     Returns:
         What is wrong and why; `HealthReport.ok` if nothing.
 
     Raises:
         UsageError: ``workers`` is not positive.
+        ManifestError: a label cell that multi-label cannot read.
     """
+    if multilabel:
+        check_label_sets(manifest)
     workers = _checked_workers(workers)
     paths = list(dict.fromkeys(manifest.path(sample) for sample in manifest))
     with (
@@ -200,7 +215,8 @@ def check(manifest: Manifest, *, workers: int | None = None, content: bool = Tru
         found = read_backgrounds(part, workers=workers)
         pairs = [ScenePair(good[p.one], good[p.two], p.difference) for p in same_scene_pairs(found)]
         scenes, compared = crossing(pairs, manifest), len(found.rows)
-    return HealthReport(manifest, troubles, check_leaks(manifest), copies, scenes, compared)
+    leaks = check_leaks(manifest)
+    return HealthReport(manifest, troubles, leaks, copies, scenes, compared, multilabel)
 
 
 def _open(path: Path) -> VideoInfo | VideoError:

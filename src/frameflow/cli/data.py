@@ -7,6 +7,10 @@ import typer
 
 from frameflow.cli._common import AsJson, ManifestFile, print_json, print_table
 
+Several = Annotated[
+    bool, typer.Option("--multilabel", help="A label cell holds several, joined by |.")
+]
+
 app = typer.Typer(help="Make, split and check manifests.", no_args_is_help=True)
 imports = typer.Typer(help="Manifests of known data sets.", no_args_is_help=True)
 fetches = typer.Typer(help="Download known data sets.", no_args_is_help=True)
@@ -39,20 +43,24 @@ def split(
     test: Annotated[float, typer.Option(help="The share of test.")] = 0.2,
     folds: Annotated[int | None, typer.Option(help="Add a `fold` column instead.")] = None,
     seed: int = 0,
+    multilabel: Several = False,
 ) -> None:
     """Split by group, stratified by label: no scene, actor or source stands on both sides."""
+    from frameflow.data.labels import check_label_sets
     from frameflow.data.manifest import Manifest
     from frameflow.data.splits import add_folds, split_manifest
 
     samples = Manifest.read(manifest)
+    if multilabel:
+        check_label_sets(samples)
     if folds is None:
-        done = split_manifest(samples, val=val, test=test, seed=seed)
+        done = split_manifest(samples, val=val, test=test, seed=seed, multilabel=multilabel)
     else:
-        done = add_folds(samples, folds, seed=seed)
+        done = add_folds(samples, folds, seed=seed, multilabel=multilabel)
     target = out or manifest
     done.write(target)
-    print_counts(done, by="split" if folds is None else "fold")
-    typer.echo(f"Wrote {target}: {done.describe()}")
+    print_counts(done, by="split" if folds is None else "fold", multilabel=multilabel)
+    typer.echo(f"Wrote {target}: {done.describe(multilabel=multilabel)}")
 
 
 @app.command()
@@ -77,13 +85,15 @@ def check(
     content: Annotated[
         bool, typer.Option(help="Look for clips of one scene on both sides of a split.")
     ] = True,
+    multilabel: Several = False,
     as_json: AsJson = False,
 ) -> None:
     """Open every video, count labels, find leaks. Exit code 1 where something is wrong."""
     from frameflow.audit.health import check as run_check
     from frameflow.data.manifest import Manifest
 
-    report = run_check(Manifest.read(manifest, check_files=False), workers=workers, content=content)
+    samples = Manifest.read(manifest, check_files=False)
+    report = run_check(samples, workers=workers, content=content, multilabel=multilabel)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -132,7 +142,9 @@ def fetch_ucf101(
     typer.echo(f"Now: frameflow data import ucf101 {videos} --annotations {annotations}")
 
 
-def print_counts(manifest, *, by: str, labels: bool = True) -> None:  # type: ignore[no-untyped-def]
+def print_counts(  # type: ignore[no-untyped-def]
+    manifest, *, by: str, labels: bool = True, multilabel: bool = False
+) -> None:
     """A table of clips per label and split or fold."""
-    header, rows = manifest.counts(by)
+    header, rows = manifest.counts(by, multilabel=multilabel)
     print_table(header, rows if labels else rows[-1:])

@@ -67,12 +67,21 @@ def predict(
 def _print(predicted: "list[Prediction]") -> None:
     """One video: a row for each label. Several: a row for each video."""
     if len(predicted) == 1:
-        print_table(("label", "probability"), predicted[0].topk, title=predicted[0].video)
+        (one,) = predicted
+        title = f"{one.video}: {_present(one)}" if one.multilabel else one.video
+        print_table(("label", "probability"), one.topk, title=title)
+    elif predicted and predicted[0].multilabel:
+        sets = [(each.video, _present(each), _shares(each.topk)) for each in predicted]
+        print_table(("video", "present", "probabilities"), sets)
     elif predicted:
         rows = [
             (each.video, each.label, each.probability, _shares(each.topk[1:])) for each in predicted
         ]
         print_table(("video", "label", "probability", "or"), rows)
+
+
+def _present(prediction: "Prediction") -> str:
+    return ", ".join(prediction.present) or "none"
 
 
 def _shares(ranked: list[tuple[str, float]]) -> str:

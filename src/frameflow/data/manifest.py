@@ -287,7 +287,7 @@ class Manifest:
         rows = [[name, *row, sum(row)] for name, row in zip(names, numbers)]
         return header, rows
 
-    def describe(self) -> str:
+    def describe(self, *, multilabel: bool = False) -> str:
         """One line on what is in it.
 
         Example:
@@ -298,10 +298,11 @@ class Manifest:
         def number(count: int, what: str) -> str:
             return f"{count:,} {what}{'s' if count != 1 else ''}"
 
+        labels = self.label_names(multilabel=multilabel)
         groups = len({sample.group for sample in self.samples} - {""})
         folds = len({sample.fold for sample in self.samples} - {None})
         splits = Counter(sample.split for sample in self.samples)
-        parts = [number(len(self), "sample"), number(len(self.labels), "label")]
+        parts = [number(len(self), "sample"), number(len(labels), "label")]
         parts += [number(groups, "group")] if groups else []
         parts += [number(folds, "fold")] if folds else []
         parts += [f"{splits[name]:,} {name}" for name in SPLITS if splits[name]]
