@@ -210,7 +210,8 @@ def schema_rows(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, .
         default = field.get("default")
         shown = "" if default == "" else f"`{json.dumps(default).strip(QUOTE)}`"
         values = " or ".join(_values(kind) for kind in field.get("anyOf", [field]))
-        yield f"`{prefix}{name}`", values, shown, field.get("description", "")
+        said = field.get("description", "").replace("|", "\\|")  # else it ends the cell
+        yield f"`{prefix}{name}`", values, shown, said
 
 
 def _values(kind: dict[str, Any]) -> str:
@@ -235,6 +236,18 @@ def recipes_rows() -> list[tuple[str, ...]]:
 
     recipes = [load_recipe(name) for name in recipe_names()]
     return [(f"`{recipe.name}`", recipe.way, recipe.description) for recipe in recipes]
+
+
+def clips_rows() -> list[tuple[str, ...]]:
+    from frameflow.models.clips import clip_model_names
+    from frameflow.models.clips.backbone import _variant
+
+    rows = []
+    for name in clip_model_names():
+        _, variant = _variant(name)
+        pools = ", ".join(f"`{pool}`" for pool in variant.pools)
+        rows.append((f"`{name}`", f"{variant.frames} x {variant.size} px", pools))
+    return rows
 
 
 def heads_rows() -> list[tuple[str, ...]]:
@@ -266,6 +279,7 @@ def _yaml(value: object) -> str:
             ),
         ),
         ("recipes", lambda: render(("recipe", "way", "what it is"), recipes_rows())),
+        ("clips", lambda: render(("model", "published with", "pool"), clips_rows())),
         ("heads", lambda: render(("head", "what it does", "options", "paper"), heads_rows())),
     ],
 )
