@@ -70,10 +70,10 @@ def passed_layers(root: nn.Module) -> list[str]:
     Where several end at one place, the name of the outermost.
     """
     try:
-        tracer = _Tracer(lambda _, module: _is_chain(module) or _is_timms(module))
+        tracer = _Tracer(lambda name, module: _is_outer(name, module) or _is_timms(module))
         graph = tracer.trace(root)
     except Exception:  # a block whose code decides by values: stages and their blocks are left
-        tracer = _Tracer(lambda name, module: _is_chain(module) or name == "model")
+        tracer = _Tracer(_is_outer)
         graph = tracer.trace(root)
     order = {node: place for place, node in enumerate(graph.nodes)}
     outermost: dict[fx.Node, str] = {}
@@ -85,8 +85,8 @@ def passed_layers(root: nn.Module) -> list[str]:
     return [outermost[node] for node in sorted(outermost, key=order.__getitem__)]
 
 
-def _is_chain(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential)
+def _is_outer(name: str, module: nn.Module) -> bool:
+    return name == "model" or isinstance(module, nn.Sequential)
 
 
 def _is_timms(module: nn.Module) -> bool:

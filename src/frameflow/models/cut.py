@@ -226,4 +226,4 @@ def _some_points(backbone: Backbone) -> str:
     """The deeper cut points of stages, where there are any: near the output training is cheap."""
     points = cut_points(backbone)
     short = [name for name in points if name.count(".") <= 1]
-    return listing((short or points)[::-1], most=8)
+    return listing((short or points)[::-1], most=8) or "no layer"
