@@ -10,7 +10,7 @@ from frameflow.errors import UsageError, listing, near_names
 
 
 def targets_of(
-    samples: Sequence[Sample], labels: Sequence[str], *, multilabel: bool = False
+    samples: Sequence[Sample], labels: Sequence[str], multilabel: bool = False
 ) -> np.ndarray:
     """What each sample should be recognised as.
 
