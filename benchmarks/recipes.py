@@ -26,8 +26,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 LABELS = [f"class {number}" for number in range(7)]
 # One step an epoch, with everything that ever learns learning, and no decoded frames kept.
 ONE_STEP = [
@@ -116,23 +114,11 @@ def prediction(recognizer: Any, video: Path) -> float:
 
 def step(recognizer: Any, manifest: Any) -> float:
     """Seconds of one step, those of an epoch of one clip."""
-    from frameflow.training.videos import VideoExamples
+    from frameflow.training.learning import examples_of, fit_recognizer, read_material
 
-    from frameflow.features.encode import ClipEncoder
-    from frameflow.training.examples import ArrayFeatures, FeatureExamples
-    from frameflow.training.loop import fit, train_head
-
-    recipe, backbones = recognizer.recipe, recognizer.backbones()
-    if recipe.way == "end-to-end":
-        training = VideoExamples(manifest, recipe, backbones, LABELS, purpose="train")
-        unique = list({id(backbone): backbone for backbone in backbones}.values())
-        fitted = fit(recognizer, training, None, recipe.train, backbones=unique)
-    else:
-        encoder = ClipEncoder(recipe.streams, backbones, recipe.sampling, engine="torch")
-        features, mask = encoder.encode(encoder.read(manifest.path(manifest[0])))
-        examples = FeatureExamples(ArrayFeatures(features, mask), np.array([0]))
-        fitted = train_head(recognizer.head, examples, None, recipe.train)
-    return fitted.history[-1].seconds
+    material = read_material(recognizer, manifest, purpose="train", engine="torch")
+    examples = examples_of(material, recognizer.recipe, LABELS)
+    return fit_recognizer(recognizer, examples, None).history[-1].seconds
 
 
 def in_own_process(name: str, given: argparse.Namespace) -> dict[str, Any]:

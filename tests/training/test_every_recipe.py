@@ -119,40 +119,35 @@ def build(recipe: Recipe) -> Recognizer:
 
 
 def look(recognizer: Recognizer, clips: Manifest) -> tuple[list[Tensor], Tensor]:
-    """What the streams see of the clips, without augmentation."""
-    from frameflow.training.videos import VideoExamples
-
-    recipe, backbones = recognizer.recipe, recognizer.backbones()
-    examples = VideoExamples(clips, recipe, backbones, LABELS, purpose="test")
-    batch = examples.batch(np.arange(len(examples)), None)
-    assert isinstance(batch.inputs, list)
-    return batch.inputs, batch.mask
-
-
-def steps(recognizer: Recognizer, clips: Manifest) -> None:
-    """Two steps of training, in the way of the recipe."""
+    """What the streams see of the clips: ``(B, T, H, W, 3)`` each, and the mask."""
     from frameflow.features.encode import ClipEncoder
-    from frameflow.models.cut import CutRecognizer
-    from frameflow.training.examples import ArrayFeatures, FeatureExamples
-    from frameflow.training.loop import fit, train_head
-    from frameflow.training.videos import VideoExamples
+    from frameflow.models.streams import stream_images
 
     recipe, backbones = recognizer.recipe, recognizer.backbones()
-    if recipe.way == "end-to-end":
-        training = VideoExamples(clips, recipe, backbones, LABELS, purpose="train")
-        unique = list({id(backbone): backbone for backbone in backbones}.values())
-        fit(recognizer, training, None, recipe.train, backbones=unique)
-        return
-    cut = CutRecognizer(recognizer)
-    encoders = cut.encoders()
-    encoder = ClipEncoder(recipe.streams, encoders, recipe.sampling, engine="torch")
-    stored = [encoder.encode(encoder.read(clips.path(sample))) for sample in clips]
-    features, masks = (np.concatenate(part) for part in zip(*stored))
-    examples = FeatureExamples(ArrayFeatures(features, masks), [0, 1])
-    if recipe.way == "frozen":
-        train_head(recognizer.head, examples, None, recipe.train)
-    else:
-        fit(cut, examples, None, recipe.train, backbones=cut.learners())
+    encoder = ClipEncoder(recipe.streams, backbones, recipe.sampling, engine="torch")
+    seen: list[list[Tensor]] = [[] for _ in recipe.streams]
+    masks = []
+    for sample in clips:
+        found = encoder.read(clips.path(sample))
+        for place, stream in enumerate(recipe.streams):
+            (clip,) = encoder.clips_of(place, found)
+            seen[place].append(torch.from_numpy(stream_images(stream, clip).copy()))
+        masks.append(torch.from_numpy(clip.mask))
+    return [torch.stack(images) for images in seen], torch.stack(masks)
+
+
+def train(recognizer: Recognizer, clips: Manifest) -> None:
+    """Two steps, in the way of the recipe, from videos or what is stored of them."""
+    from frameflow.training.learning import examples_of, fit_recognizer, read_material
+
+    recipe = recognizer.recipe
+    material = read_material(recognizer, clips, purpose="train", engine="torch")
+    assert not material.bad
+    training = examples_of(material, recipe, LABELS)
+    assert len(training) == len(clips)
+    fitted = fit_recognizer(recognizer, training, None)
+    assert fitted.epochs == recipe.train.epochs
+    assert np.isfinite(fitted.history[-1].train_loss)
 
 
 def values(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -171,7 +166,7 @@ def check(recipe: Recipe, clips: Manifest, folder: Path) -> Recognizer:
     backbones = list({id(backbone): backbone for backbone in recognizer.backbones()}.values())
     before = [values(backbone.model) for backbone in backbones]
 
-    steps(recognizer, clips)
+    train(recognizer, clips)
     assert changed(head, recognizer.head), "the head has learnt"
     parts = [part for entry in recipe.train.learn for part in entry.parts]
     for backbone, old in zip(backbones, before):
@@ -183,6 +178,7 @@ def check(recipe: Recipe, clips: Manifest, folder: Path) -> Recognizer:
 
     recognizer.eval()
     inputs, mask = look(recognizer, clips)
+    assert mask.any(dim=1).all()
     with torch.inference_mode():
         logits = recognizer(inputs, mask)
         assert logits.shape == (2, len(LABELS))
