@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from frameflow.config import Recipe, load_recipe
 from frameflow.errors import UsageError
 from frameflow.models import _files, weights
-from frameflow.models.recognizer import Recognizer, build_recognizer
+from frameflow.models.backbones import Backbone
+from frameflow.models.recognizer import Recognizer, build_recognizer, build_streams
 from frameflow.models.streams import difference
 
 LABELS = ["jump", "ski, fast", "žonglování"]
@@ -213,3 +214,132 @@ def test_shapes_are_no_head_options(recipe: Recipe) -> None:
 def test_an_input_for_each_stream(recognizer: Recognizer) -> None:
     with pytest.raises(UsageError, match="1 inputs for 2 streams"):
         recognizer.encode(clips()[:1])
+
+
+# Streams ---------------------------------------------------------------------------------------
+
+LOOK = "backbone: resnet10t, weights: none, size: 32"
+
+
+def streams(*given: str, changes: tuple[str, ...] = ()) -> Recipe:
+    listed = ", ".join(f"{{{LOOK}, {stream}}}" for stream in given)
+    return load_recipe("default", [f"streams=[{listed}]", "sampling.frames=4", *changes])
+
+
+DENSE = "sampling={strategy: dense, frames: 4}"
+LEARN = "train.learn=[{parts: [layer4]}]"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "changes", "shared"),
+    [
+        ("kind: rgb", "kind: difference, gain: 3", (), True),
+        ("kind: rgb", "kind: difference, gain: 3", (LEARN,), False),
+        ("kind: stack", "kind: flow", (LEARN,), False),
+        ("kind: rgb", "kind: rgb, pace: 2", (DENSE, LEARN), True),
+        ("fit: crop", "fit: follow", (LEARN,), True),
+        ("gap: 1, kind: difference", "gap: 2, kind: difference", (LEARN,), True),
+        ("grid: 1", "grid: 2", (), False),
+        ("pool: own", "pool: max", (), False),
+        ("shift: 0", "shift: 4", (), False),
+        ("cut: layer2", "cut: layer3", (LEARN,), False),
+        ("cut: layer2", "pace: 2, cut: layer2", (DENSE, LEARN), True),
+    ],
+)
+def test_which_streams_share_a_backbone(
+    first: str, second: str, changes: tuple[str, ...], shared: bool
+) -> None:
+    one, other = build_streams(streams(first, second, changes=changes))
+    assert (one is other) == shared
+
+
+def test_two_streams_that_learn_come_back_apart(tmp_path: Path) -> None:
+    recipe = streams("kind: rgb", "kind: difference", changes=(LEARN,))
+    made = build_recognizer(recipe, LABELS).eval()
+    with torch.no_grad():
+        for parameter in made.backbones()[1].parameters():
+            parameter.mul_(0.9)
+    made.save(tmp_path)
+    loaded = Recognizer.load(tmp_path)
+    assert loaded.streams[0] is not loaded.streams[1]
+    with torch.no_grad():
+        assert torch.equal(loaded.encode(clips()), made.encode(clips()))
+    sources = [backbone.weights.source for backbone in loaded.backbones()]
+    assert [source.endswith("trained further") for source in sources] == [False, True]
+
+
+def test_gradients_reach_what_learns_and_nothing_else() -> None:
+    recipe = streams("kind: rgb, shift: 4", "kind: difference", changes=(LEARN,))
+    made = build_recognizer(recipe, LABELS)
+    for backbone in made.backbones():
+        backbone.learn(["layer4"])
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    made.train()(clips(), mask).square().sum().backward()
+    for backbone in made.backbones():
+        for name, parameter in backbone.model.named_parameters():
+            assert (parameter.grad is not None) == name.startswith("layer4."), name
+
+
+class _Steps(Backbone):
+    """Two features for each clip, as some video models give."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.encode_frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])[:, :2]
+
+    def steps(self, frames: int) -> int:
+        return min(frames, 2)
+
+
+def _steps() -> Backbone:
+    plain = build_streams(streams("kind: rgb"))[0]
+    backbone = _Steps(
+        plain.model, name="steps", dim=plain.dim, preprocess=plain.preprocess, weights=plain.weights
+    )
+    backbone.temporal = True
+    return backbone.eval()
+
+
+def test_a_video_model_has_its_own_number_of_features() -> None:
+    recipe = streams("kind: rgb", changes=("head={name: mlp-concat, hidden: [4]}",))
+    made = build_recognizer(recipe, LABELS, backbones=[_steps()]).eval()
+    assert made.head.frames == 2
+    mask = torch.tensor([[True, True, True, False], [True] * 4])
+    features = made.encode(clips()[:1])
+    assert features.shape == (2, 2, 512)
+    expected = made.logits(features, torch.ones(2, 2, dtype=torch.bool))
+    assert torch.equal(made(clips()[:1], mask), expected)
+
+
+def test_streams_of_unequal_numbers_of_features_are_refused() -> None:
+    recipe = streams("kind: rgb", "kind: difference")
+    plain = build_streams(recipe)[0]
+    with pytest.raises(UsageError, match=r"\(resnet10t 4, steps 2\), which cannot be joined"):
+        build_recognizer(recipe, LABELS, backbones=[plain, _steps()])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("grid: 2", r"grid \(2\) is for image models, and c3d-small is a video model"),
+        ("shift: 8", r"shift \(8\) is for image models.*leave shift at 0"),
+        ("cut: conv1", r"cut \('conv1'\) is for image models"),
+    ],
+)
+def test_what_is_for_image_models(option: str, said: str) -> None:
+    stream = f"streams=[{{backbone: c3d-small, weights: none, {option}}}]"
+    with pytest.raises(UsageError, match=said):
+        build_streams(load_recipe("default", [stream, LEARN]))
+
+
+def test_probabilities_of_several_labels_do_not_add_up() -> None:
+    made = build_recognizer(streams("kind: rgb", changes=("multilabel=true",)), LABELS).eval()
+    features, mask = torch.randn(2, 4, 512), torch.ones(2, 4, dtype=torch.bool)
+    expected = made.logits(features, mask).sigmoid()
+    assert torch.equal(made.probabilities(features, mask), expected)
+    average = streams("kind: rgb", changes=("multilabel=true", "head={name: average}"))
+    assert build_recognizer(average, LABELS).head.arguments["independent"]
+
+
+def test_the_length_of_streams_is_no_option() -> None:
+    with pytest.raises(UsageError, match=r"head.dims is no option"):
+        build_recognizer(streams("kind: rgb", changes=("head.dims=[3]",)), LABELS)
