@@ -3,16 +3,19 @@
 import csv
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from frameflow.config import load_recipe
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import LeakError, UsageError
 from frameflow.training.crossval import Samples, _random_folds, crossval, study
 from frameflow.training.examples import ArrayFeatures
+from frameflow.training.learning import Stored
 
 RECIPE = load_recipe(
     "default",
@@ -33,8 +36,17 @@ def made(*, signal: float, scene: float, views: int = 1) -> Samples:
             )
             centre = signal * classes[number % 3] + scene * scenes[number]
             features.append(centre + 0.3 * rng.normal(size=(views, 4, 24)))
-    array = ArrayFeatures(np.stack(features, axis=1).astype(np.float16))
-    return Samples(Manifest(samples, "/"), array, array)
+    array = Stored(ArrayFeatures(np.stack(features, axis=1).astype(np.float16)))
+    return Samples(Manifest(samples, "/"), array, array, [Backbone24()])
+
+
+class Backbone24(nn.Module):
+    """What made the features, as far as a head needs to know."""
+
+    dim = 24
+
+    def steps(self, frames: int) -> int:
+        return frames
 
 
 def test_what_can_be_learned_is_and_each_sample_is_scored_once() -> None:
@@ -61,7 +73,7 @@ def test_the_same_twice_and_other_seeds_differ() -> None:
 def test_random_clip_folds_claim_what_the_scene_gives_away() -> None:
     samples = made(signal=0.0, scene=1.0)
     held_out = study(samples, RECIPE, [0])
-    random = study(_random_folds(samples, 5), RECIPE, [0])
+    random = study(_random_folds(samples, 5, multilabel=False), RECIPE, [0])
     assert held_out.mean < 0.55
     assert random.mean > held_out.mean + 0.25
 
@@ -75,7 +87,7 @@ def test_a_test_fold_changes_nothing_of_its_training() -> None:
     )
     rows = [i for i, sample in enumerate(turned) if sample.fold == 2]
     one = study(samples, RECIPE, [0]).probabilities[rows]
-    two = study(Samples(turned, samples.training, samples.testing), RECIPE, [0])
+    two = study(replace(samples, manifest=turned), RECIPE, [0])
     assert (one == two.probabilities[rows]).all()
 
 
@@ -85,7 +97,7 @@ def test_one_fold_is_none() -> None:
         Sample(s.video, s.label, group=s.group, fold=0) for s in samples.manifest
     )
     with pytest.raises(UsageError, match="two folds or more, not 1"):
-        study(Samples(one, samples.training, samples.testing), RECIPE, [0])
+        study(replace(samples, manifest=one), RECIPE, [0])
 
 
 def test_from_videos_to_tables(

@@ -39,6 +39,7 @@ def train(
     seed: Seed = None,
     engine: EngineName = "auto",
     allow_leak: AllowLeak = False,
+    init: Annotated[Path | None, typer.Option(help="Start from the weights of this run.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was interrupted.")
     ] = None,
@@ -49,7 +50,7 @@ def train(
     from frameflow.training.pipeline import train as run_train
 
     if resume is not None:
-        others = (overrides or None, out, fold, classes, seed, allow_leak or None)
+        others = (overrides or None, out, fold, classes, seed, allow_leak or None, init)
         if recipe != "default" or any(option is not None for option in others):
             raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
         run = resume_run(resume, engine=engine)
@@ -66,6 +67,7 @@ def train(
             seed=seed,
             engine=engine,
             allow_leak=allow_leak,
+            init=init,
         )
     typer.echo(run.summary())
 

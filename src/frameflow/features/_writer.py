@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frameflow.features._onnx import layer_of, weights_digest
+from frameflow.features._onnx import weights_digest
+from frameflow.features.encode import follow_of
 from frameflow.features.store import FeatureSpec, FeatureStore
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _names(encoder: "ClipEncoder", flip: bool) -> list[str]:
 def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: str) -> FeatureSpec:
     choice, backbone = encoder.streams[stream], encoder.backbones[stream]
     request = encoder.requests[encoder.request_of[stream]]
-    moves = choice.kind == "difference"
+    moves = choice.kind in ("difference", "flow")
+    steps = backbone.steps(encoder.sampling.frames)
     if request.total_views < encoder.views:  # one frame beside several crops of another stream
         view //= encoder.crops
     return FeatureSpec(
@@ -116,7 +118,7 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         fit=choice.fit,
         crops=request.crops,
         kind=choice.kind,
-        gap=choice.gap if moves else 0,
+        gap=choice.gap if moves or choice.kind == "stack" else 0,
         gain=choice.gain if moves else 0.0,
         strategy=encoder.sampling.strategy,
         frames=encoder.sampling.frames,
@@ -127,5 +129,8 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         random=encoder.random,
         flip=flip,
         precision=encoder.precision,
-        layer=layer_of(backbone),
+        layer=backbone.layer,
+        pace=choice.pace,
+        follow=follow_of(choice),
+        steps=None if steps == encoder.sampling.frames else steps,
     )

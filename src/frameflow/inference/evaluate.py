@@ -1,8 +1,11 @@
 """Score a run on a split, and write what a reader needs to judge the score."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,18 +100,22 @@ def evaluate(
         split=scored.split,
         allow=allow_leak,
     )
+    if not scored.foreign:  # it began with a run that had seen these clips
+        leaky = leaky or bool(recognizer.extra.get("init", {}).get("leaky"))
     views = views or recipe.views.test
     into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
-    features = extract(
-        scored.manifest,
-        recipe,
-        purpose="test",
-        engine=engine,
-        backbones=recognizer.backbones(),
-        views=views,
-        max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
-    )
-    shares = average_views(recognizer, features)
+    with _store_for(recipe) as store:
+        features = extract(
+            scored.manifest,
+            recipe,
+            purpose="test",
+            engine=engine,
+            store=store,
+            backbones=recognizer.backbones(),
+            views=views,
+            max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
+        )
+        shares = average_views(recognizer, features)
     found = Predictions(features.samples, recognizer.labels, shares, multilabel=recipe.multilabel)
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder, engine=engine
@@ -128,6 +135,16 @@ def evaluate(
     )
     log.info("Wrote the report %s.", into / "report.html")
     return metrics
+
+
+@contextmanager
+def _store_for(recipe: Recipe) -> Iterator[Path | None]:
+    """Features of a backbone that learnt serve this run alone, so they are not kept."""
+    if recipe.way == "frozen":
+        yield None
+        return
+    with TemporaryDirectory(prefix="frameflow-") as folder:
+        yield Path(folder)
 
 
 def average_views(recognizer: "Recognizer", features: "Features") -> np.ndarray:

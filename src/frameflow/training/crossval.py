@@ -1,5 +1,6 @@
 """Every fold held out once: mean and spread, and what a random split would have claimed."""
 
+import copy
 import logging
 import os
 import time
@@ -18,13 +19,23 @@ from frameflow.errors import UsageError
 from frameflow.evaluation._files import write_json, write_text
 from frameflow.evaluation.predictions import Predictions
 from frameflow.progress import progress
-from frameflow.training.examples import FeatureExamples, FeatureSource, in_memory, view_means
+from frameflow.training.examples import view_means
 from frameflow.training.results import CrossvalResult, FoldScore, Study
 from frameflow.training.run import refuse_used_folder
-from frameflow.training.sources import Source, fold_splits, name_of, read_source, with_groups
+from frameflow.training.sources import (
+    Source,
+    fold_splits,
+    name_of,
+    read_source,
+    refuse_one_class,
+    with_groups,
+)
+from frameflow.training.targets import targets_of
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
+    from frameflow.models.backbones import Backbone
+    from frameflow.training.learning import Material
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +45,19 @@ _TALKATIVE = ("data.splits", "data._units", "training.sources")
 
 @dataclass(frozen=True)
 class Samples:
-    """Readable samples with a fold, and their features: row i is sample i.
+    """Readable samples with a fold: row i of each material is sample i.
 
     Attributes:
         manifest: the samples.
         training: their views for training.
         testing: their views for validation and test.
+        backbones: before training; each fold begins with a copy of those that learn.
     """
 
     manifest: Manifest
-    training: FeatureSource
-    testing: FeatureSource
+    training: "Material"
+    testing: "Material"
+    backbones: "Sequence[Backbone]"
 
 
 def crossval(
@@ -93,9 +106,11 @@ def crossval(
         raise UsageError(f"seeds ({seeds}) must be > 0.")
     if out is not None:
         refuse_used_folder(out)
-    manifest = _with_folds(source, chosen.train.seed, folds=folds, classes=classes)
+    manifest = _with_folds(
+        source, chosen.train.seed, folds=folds, classes=classes, multilabel=chosen.multilabel
+    )
     leaky = _refuse_leaking_folds(manifest, allow=allow_leak)
-    samples, bad = _extract(manifest, chosen, engine)
+    samples, bad = _read(manifest, chosen, engine)
     numbers = [chosen.train.seed + seed for seed in range(seeds)]
     count = len({sample.fold for sample in manifest})
 
@@ -106,12 +121,13 @@ def crossval(
         held_out = study(samples, chosen, numbers, advance)
         if leak_study:
             log.info("Training the same on random folds of clips.")
-            random = study(_random_folds(samples, count), chosen, numbers, advance)
+            chance = _random_folds(samples, count, multilabel=chosen.multilabel)
+            random = study(chance, chosen, numbers, advance)
     groups = [sample.group for sample in samples.manifest]
     result = CrossvalResult(
         recipe=chosen,
         source=name_of(source),
-        labels=samples.manifest.labels,
+        labels=samples.manifest.label_names(multilabel=chosen.multilabel),
         samples=len(samples.manifest),
         groups=len(set(groups) - {""}) or None,
         group_of=groups,
@@ -138,13 +154,12 @@ def study(
     Raises:
         UsageError: fewer than two folds, or a fold whose rest has fewer than two classes.
     """
-    manifest = samples.manifest
-    labels = manifest.labels
+    manifest, several = samples.manifest, recipe.multilabel
+    labels = manifest.label_names(multilabel=several)
     folds = sorted({sample.fold for sample in manifest if sample.fold is not None})
     if len(folds) < 2:
         raise UsageError(f"Cross-validation needs two folds or more, not {len(folds)}.")
-    numbers = {label: number for number, label in enumerate(labels)}
-    targets = np.array([numbers[sample.label] for sample in manifest])
+    targets = targets_of(manifest.samples, labels, multilabel=several)
     probabilities = np.zeros((len(manifest), len(labels)))
     hits = np.zeros(len(manifest))
     scores = []
@@ -154,46 +169,60 @@ def study(
                 score, rows, found = _fold(samples, recipe, targets, fold=fold, seed=seed)
                 scores.append(score)
                 probabilities[rows] += found / len(seeds)
-                hits[rows] += (found.argmax(axis=1) == targets[rows]) / len(seeds)
+                hits[rows] += right(found, targets[rows]) / len(seeds)
                 advance()
     return Study(scores, probabilities, hits)
+
+
+def right(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """``(n,)`` bool: whether the likeliest label is the true one, or one of the true ones."""
+    likeliest = probabilities.argmax(axis=1)
+    if targets.ndim == 1:
+        return likeliest == targets
+    return targets[np.arange(len(targets)), likeliest] > 0
 
 
 def _fold(
     samples: Samples, recipe: Recipe, targets: np.ndarray, *, fold: int, seed: int
 ) -> tuple[FoldScore, np.ndarray, np.ndarray]:
     """Train without a fold; its score, its rows and their ``(n, K)`` probabilities."""
-    from frameflow.models.heads import build_head
+    from frameflow.models.recognizer import build_recognizer
     from frameflow.training._random import reproducible
-    from frameflow.training.loop import predict, train_head
+    from frameflow.training.learning import fit_recognizer, trainee
+    from frameflow.training.loop import predict
 
-    manifest = fold_splits(samples.manifest, fold, val=recipe.split.val, seed=seed)
+    several = recipe.multilabel
+    manifest = fold_splits(
+        samples.manifest, fold, val=recipe.split.val, seed=seed, multilabel=several
+    )
     splits = np.array([sample.split for sample in manifest])
     rows = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
-    if len(set(targets[rows["train"]])) < 2:
-        raise UsageError(f"Without fold {fold} fewer than two classes are left to train on.")
-    training = FeatureExamples(samples.training, targets[rows["train"]], rows=rows["train"])
+    try:
+        refuse_one_class(manifest.split("train").samples, multilabel=several)
+    except UsageError as error:
+        raise UsageError(f"Without fold {fold}: {error}") from None
+    training = samples.training.examples(targets[rows["train"]], rows=rows["train"])
     validation, test = (
-        FeatureExamples(samples.testing, targets[rows[name]], rows=rows[name], every_view=True)
+        samples.testing.examples(targets[rows[name]], rows=rows[name], every_view=True)
         for name in ("val", "test")
     )
+    # What learns must not carry over from fold to fold; what is frozen need not be copied.
+    learns = recipe.way != "frozen"
+    backbones = copy.deepcopy(list(samples.backbones)) if learns else samples.backbones
     with reproducible(seed):
-        head = build_head(
-            recipe.head.name,
-            dim=samples.training.dim,
-            frames=samples.training.frames,
-            classes=len(manifest.labels),
-            **recipe.head.options,
+        recognizer = build_recognizer(
+            recipe, manifest.label_names(multilabel=several), backbones=backbones
         )
     settings = recipe.train.model_copy(update={"seed": seed})
-    fitted = train_head(head, training, validation if len(validation) else None, settings)
-    found = predict(head, test).softmax(dim=1).numpy()
-    found = view_means(found, len(samples.testing.views))
+    fitted = fit_recognizer(recognizer, training, validation if len(validation) else None, settings)
+    logits = predict(trainee(recognizer), test)
+    found = (logits.sigmoid() if several else logits.softmax(dim=1)).numpy()
+    found = view_means(found, samples.testing.count)
     score = FoldScore(
         fold=fold,
         seed=seed,
         samples=len(found),
-        top1=float((found.argmax(axis=1) == targets[rows["test"]]).mean()),
+        top1=float(right(found, targets[rows["test"]]).mean()),
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         val_top1=fitted.history[fitted.best_epoch - 1].val_top1,
@@ -202,12 +231,19 @@ def _fold(
 
 
 def _with_folds(
-    source: Source, seed: int, *, folds: int | None, classes: str | Sequence[str] | int | None
+    source: Source,
+    seed: int,
+    *,
+    folds: int | None,
+    classes: str | Sequence[str] | int | None,
+    multilabel: bool,
 ) -> Manifest:
-    manifest = read_source(source, classes=classes).where(lambda sample: bool(sample.label))
-    if len(manifest.labels) < 2:
+    manifest = read_source(source, classes=classes, multilabel=multilabel)
+    manifest = manifest.where(lambda sample: bool(sample.label))
+    labels = manifest.label_names(multilabel=multilabel)
+    if len(labels) < 2 and not multilabel:
         raise UsageError(
-            f"Cross-validation needs samples of at least two classes, not {len(manifest.labels)}."
+            f"Cross-validation needs samples of at least two classes, not {len(labels)}."
         )
     if folds is None and manifest.has_folds:
         kept = manifest.where(lambda sample: sample.fold is not None)
@@ -215,7 +251,8 @@ def _with_folds(
             log.warning("%d samples have no fold and are left out.", len(manifest) - len(kept))
         return kept
     folder = not isinstance(source, Manifest) and Path(source).is_dir()
-    return add_folds(with_groups(manifest, always=folder), folds or DEFAULT_FOLDS, seed=seed)
+    found = with_groups(manifest, always=folder)
+    return add_folds(found, folds or DEFAULT_FOLDS, seed=seed, multilabel=multilabel)
 
 
 def _refuse_leaking_folds(manifest: Manifest, *, allow: bool) -> bool:
@@ -223,20 +260,21 @@ def _refuse_leaking_folds(manifest: Manifest, *, allow: bool) -> bool:
     return refuse_leaks(named, allow=allow)
 
 
-def _extract(
+def _read(
     manifest: Manifest, recipe: Recipe, engine: "EngineKind"
 ) -> tuple[Samples, list[dict[str, object]]]:
-    """The readable samples, their features in memory, and what was set aside."""
-    from frameflow.features.extract import extract
-    from frameflow.models.recognizer import build_streams
+    """The readable samples and what is known of them, and what was set aside."""
+    from frameflow.models.recognizer import build_recognizer
+    from frameflow.training.learning import read_material
 
-    backbones = build_streams(recipe)
-    testing = extract(manifest, recipe, purpose="test", engine=engine, backbones=backbones)
+    labels = manifest.label_names(multilabel=recipe.multilabel)
+    recognizer = build_recognizer(recipe, labels)
+    testing = read_material(recognizer, manifest, purpose="test", engine=engine)
     readable = manifest.replace(testing.samples)
-    training = extract(readable, recipe, purpose="train", engine=engine, backbones=backbones)
+    training = read_material(recognizer, readable, purpose="train", engine=engine)
     if len(training.samples) < len(readable):  # became unreadable between the two
         raise UsageError("Some videos changed while they were read: run it again.")
-    found = Samples(readable, in_memory(training), in_memory(testing))
+    found = Samples(readable, training, testing, recognizer.backbones())
     return found, [asdict(bad) for bad in testing.bad]
 
 
@@ -259,9 +297,9 @@ def _each_warning_once() -> Iterator[None]:
             logger.removeFilter(first)
 
 
-def _random_folds(samples: Samples, count: int) -> Samples:
+def _random_folds(samples: Samples, count: int, *, multilabel: bool) -> Samples:
     """Folds over clips; without groups, validation is cut over clips too."""
-    manifest = random_clip_folds(samples.manifest, count)
+    manifest = random_clip_folds(samples.manifest, count, multilabel=multilabel)
     manifest = manifest.replace(replace(sample, group="") for sample in manifest)
     return replace(samples, manifest=manifest)
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import refuse_leaks
-from frameflow.errors import FrameFlowError, UsageError
+from frameflow.errors import FrameFlowError, UsageError, listing
 from frameflow.evaluation._files import write_text
 from frameflow.training._random import reproducible
-from frameflow.training.examples import FeatureExamples, FeatureSource, in_memory
+from frameflow.training.init import refuse_seen, start_from
 from frameflow.training.run import Run, new_run_folder, refuse_used_folder
 from frameflow.training.sources import (
     Source,
     check_classes,
     name_of,
     read_source,
+    refuse_one_class,
     warn_of_shared_scenes,
     with_groups,
     with_splits,
@@ -29,13 +30,15 @@ from frameflow.training.sources import (
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
-    from frameflow.features.extract import BadVideo, Features, Purpose
+    from frameflow.features.extract import BadVideo, Purpose
     from frameflow.models.recognizer import Recognizer
     from frameflow.training.history import Fitted
+    from frameflow.training.learning import Material
 
 log = logging.getLogger(__name__)
 
 FEW = 1000  # clips
+START = "start"  # in a run that began from another: what it began with
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     seed: int | None = None,
     engine: "EngineKind" = "auto",
     allow_leak: bool = False,
+    init: str | os.PathLike[str] | Run | None = None,
 ) -> Run:
     """Train a recognizer and evaluate it on clips of groups it has never seen.
 
@@ -61,14 +65,16 @@ def train(
         classes: only these labels, or the first so many.
         seed: replaces the recipe's ``train.seed``; it also decides the split, where one is made.
         engine: what runs the frozen backbone: auto, torch, onnxruntime, openvino.
-        allow_leak: go on with a group in two splits; every report then says so.
+        allow_leak: go on with a group in two splits, or with a test split that ``init`` was
+            trained on; every report then says so.
+        init: start from this run: its backbones, and its head where the labels are the same.
 
     Returns:
         The run, trained and evaluated.
 
     Raises:
         UsageError: bad input, with its cure.
-        LeakError: a group stands in two splits.
+        LeakError: a group stands in two splits, or ``init`` has seen the test split.
         FrameFlowError: too many videos cannot be read, or the training diverged.
 
     Example:
@@ -81,14 +87,21 @@ def train(
         chosen = load_recipe(chosen, [f"train.seed={seed}"])
     if out is not None:
         refuse_used_folder(out)
-    manifest = read_source(source, classes=classes)
-    recognizer = _build(chosen, manifest.labels)  # early: a typo is told before hours of work
+    several = chosen.multilabel
+    manifest = read_source(source, classes=classes, multilabel=several)
+    # Early: a typo is told before hours of work.
+    recognizer = _build(chosen, manifest.label_names(multilabel=several))
+    begin = init if init is None or isinstance(init, Run) else Run(init)
+    if begin is not None:
+        start_from(recognizer, begin)
     scanned = None if isinstance(source, Manifest) or not Path(source).is_dir() else Path(source)
     if scanned or not (manifest.has_splits or fold is not None):
         manifest = with_groups(manifest, always=scanned is not None)
     manifest = with_splits(manifest, chosen, fold=fold)
-    check_classes(manifest)
+    check_classes(manifest, multilabel=several)
     refuse_leaks(manifest, allow=allow_leak, folder=scanned)
+    if begin is not None:
+        recognizer.extra["init"]["leaky"] = refuse_seen(begin, manifest, allow=allow_leak)
     if not manifest.has_groups:
         warn_of_shared_scenes(manifest)
     if chosen.name == "default" and len(manifest) < FEW:
@@ -97,6 +110,8 @@ def train(
     path = new_run_folder(out, recipe=chosen.name, source=name_of(source))
     log.info("The run is in %s.", path)
     write_text(path / "recipe.yaml", dump_recipe(chosen))
+    if begin is not None:
+        recognizer.save(path / START)  # a resumed training begins as this one does
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
     return _finish(Run(path), recognizer, engine=engine, resume=False)
 
@@ -113,10 +128,17 @@ def resume(run: str | os.PathLike[str] | Run, *, engine: "EngineKind" = "auto") 
             f"{opened.path} has no manifest.csv: it is no run, or was stopped while its data was "
             f"read. Start it again with `frameflow train`."
         )
+    from frameflow.models.recognizer import Recognizer
+
     if opened.is_finished:
         log.info("The run %s is finished already.", opened.path)
         return opened
-    recognizer = _build(opened.recipe, opened.manifest.labels)
+    recipe = opened.recipe
+    if (opened.path / START).is_dir():
+        recognizer = Recognizer.load(opened.path / START)
+    else:
+        labels = opened.manifest.label_names(multilabel=recipe.multilabel)
+        recognizer = _build(recipe, labels)
     return _finish(opened, recognizer, engine=engine, resume=True)
 
 
@@ -133,7 +155,7 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     from frameflow.inference.evaluate import evaluate
 
     manifest = run.manifest
-    sets, bad = _extract(recognizer, manifest, engine=engine)
+    sets, bad = _read(recognizer, manifest, engine=engine)
     _write_bad(run.path, bad)
     fitted = _train(run, recognizer, sets, resume=resume)
     log.info(_told(fitted, run.recipe))
@@ -168,33 +190,31 @@ class Bad:
 
 @dataclass(frozen=True)
 class _Sets:
-    """Stored features to learn from, and those that decide when to stop."""
+    """What is learned from, and what decides when to stop."""
 
-    training: "Features"
-    validation: "Features | None"
+    training: "Material"
+    validation: "Material | None"
 
 
-def _extract(
+def _read(
     recognizer: "Recognizer", manifest: Manifest, *, engine: "EngineKind"
 ) -> tuple[_Sets, list[Bad]]:
-    """Features of the training and validation samples; the test is left to evaluation."""
-    from frameflow.features.extract import extract
+    """The training and validation samples; the test is left to evaluation."""
+    from frameflow.training.learning import read_material
 
-    recipe, backbones = recognizer.recipe, recognizer.backbones()
+    recipe = recognizer.recipe
     limit = recipe.max_bad * len(manifest)  # of the whole, lest one bad video of few stop the job
 
-    def features(split: str, purpose: "Purpose") -> "Features":
+    def material(split: str, purpose: "Purpose") -> "Material":
         part = manifest.split(split)
         share = min(1.0, limit / len(part))
-        return extract(
-            part, recipe, purpose=purpose, engine=engine, backbones=backbones, max_bad=share
-        )
+        return read_material(recognizer, part, purpose=purpose, engine=engine, max_bad=share)
 
-    training = features("train", "train")
+    training = material("train", "train")
     bad = [Bad.of(entry, "train") for entry in training.bad]
     if not len(manifest.split("val")):
         return _Sets(training, None), bad
-    validation = features("val", "test")
+    validation = material("val", "test")
     bad += [Bad.of(entry, "val") for entry in validation.bad]
     if len(bad) > limit:
         raise FrameFlowError(
@@ -206,45 +226,42 @@ def _extract(
 
 
 def _train(run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool) -> "Fitted":
-    """Train the head and save the recognizer."""
-    from frameflow.training.loop import train_head
+    """Train, and save the recognizer."""
+    from frameflow.training.learning import examples_of, fit_recognizer
 
     recipe, labels = run.recipe, recognizer.labels
-    counts = {sample.label for sample in sets.training.samples}
-    if len(counts) < 2:
+    try:
+        counts = refuse_one_class(sets.training.samples, multilabel=recipe.multilabel)
+    except UsageError as error:
+        if not sets.training.bad:
+            raise
         raise UsageError(
-            f"Only {len(counts)} class has a readable training video: see "
-            f"{run.path / 'bad_videos.csv'}."
-        )
+            f"Of the readable training videos (see {run.path / 'bad_videos.csv'}): {error}"
+        ) from None
     if sets.validation is None:
         log.warning("There is no validation sample: all %d epochs are run.", recipe.train.epochs)
-    training = examples_of(sets.training, labels)
-    log.info(
-        "Training the %s head on %d clips of %d classes.",
-        recipe.head.name,
-        len(training),
-        len(counts),
-    )
-    fitted = train_head(
-        recognizer.head,
-        training,
-        None if sets.validation is None else examples_of(sets.validation, labels, every_view=True),
-        recipe.train,
-        folder=run.path,
-        resume=resume,
-    )
+    training = examples_of(sets.training, recipe, labels)
+    validation = sets.validation and examples_of(sets.validation, recipe, labels, every_view=True)
+    log.info("Training %s on %d clips of %d classes.", _learner(recipe), len(training), len(counts))
+    fitted = fit_recognizer(recognizer, training, validation, folder=run.path, resume=resume)
     recognizer.eval().save(
-        run.path, extra={"best_epoch": fitted.best_epoch, "epochs": fitted.epochs}
+        run.path,
+        extra=recognizer.extra | {"best_epoch": fitted.best_epoch, "epochs": fitted.epochs},
     )
     return fitted
 
 
-def examples_of(
-    features: FeatureSource, labels: Sequence[str], *, every_view: bool = False
-) -> FeatureExamples:
-    numbers = {label: number for number, label in enumerate(labels)}
-    targets = [numbers[sample.label] for sample in features.samples]
-    return FeatureExamples(in_memory(features), targets, every_view=every_view)
+def _learner(recipe: Recipe) -> str:
+    """What learns, in words."""
+    head = f"the {recipe.head.name} head"
+    parts = listing(list(dict.fromkeys(part for rule in recipe.train.learn for part in rule.parts)))
+    match recipe.way:
+        case "frozen":
+            return head
+        case "cut":
+            return f"{head} and what follows the cut ({parts})"
+        case "end-to-end":
+            return f"{head} and the backbone ({parts}), from videos,"
 
 
 def _told(fitted: "Fitted", recipe: Recipe) -> str:
