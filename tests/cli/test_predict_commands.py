@@ -159,7 +159,9 @@ class TestPredict:
         assert "present" in table
         assert sum(".mp4" in line for line in table.splitlines()) == 24
         one = frameflow("predict", run, "VIDEOS/lob, hoch/00.mp4", "--engine", "torch").out
-        assert re.search(r"00\.mp4: (lob, hoch|Rückhand|none)", one)
+        said = re.findall(r" (0\.\d+|1\.0+) +(yes|no)\b", one)
+        assert [answer == "yes" for _, answer in said] == [float(share) > 0.5 for share, _ in said]
+        assert len(said) == 2
 
     def test_files_folders_and_globs_each_once(self, run, frameflow) -> None:
         names = ["VIDEOS/lob, hoch", "VIDEOS/*/0[12].mp4", "VIDEOS/Rückhand/11.mp4"]

@@ -67,9 +67,7 @@ def predict(
 def _print(predicted: "list[Prediction]") -> None:
     """One video: a row for each label. Several: a row for each video."""
     if len(predicted) == 1:
-        (one,) = predicted
-        title = f"{one.video}: {_present(one)}" if one.multilabel else one.video
-        print_table(("label", "probability"), one.topk, title=title)
+        _print_one(predicted[0])
     elif predicted and predicted[0].multilabel:
         sets = [(each.video, _present(each), _shares(each.topk)) for each in predicted]
         print_table(("video", "present", "probabilities"), sets)
@@ -78,6 +76,16 @@ def _print(predicted: "list[Prediction]") -> None:
             (each.video, each.label, each.probability, _shares(each.topk[1:])) for each in predicted
         ]
         print_table(("video", "label", "probability", "or"), rows)
+
+
+def _print_one(one: "Prediction") -> None:
+    header: tuple[str, ...] = ("label", "probability")
+    rows: list[tuple[object, ...]] = list(one.topk)
+    if one.multilabel:
+        present = set(one.present)
+        header += ("present",)
+        rows = [(label, share, "yes" if label in present else "no") for label, share in one.topk]
+    print_table(header, rows, title=one.video)
 
 
 def _present(prediction: "Prediction") -> str:
