@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from frameflow.config import Train
 from frameflow.errors import FrameFlowError, UsageError
+from frameflow.training._depthwise import FastDepthwise
 
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -56,11 +56,15 @@ class Precision:
         self.dtype = None if wanted == "float32" else getattr(torch, wanted)
         self.scaler = torch.amp.GradScaler(device.type, enabled=wanted == "float16")
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """While the block runs, products are computed in ``dtype``."""
         if self.dtype is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+            yield
+            return
+        depthwise = FastDepthwise() if self.device.type == "cpu" else nullcontext()
+        with torch.autocast(self.device.type, dtype=self.dtype), depthwise:
+            yield
 
 
 def computes_bfloat16(device: torch.device) -> bool:

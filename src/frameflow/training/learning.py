@@ -40,9 +40,10 @@ class Material(Protocol):
         views: how many clips each has.
     """
 
-    samples: Sequence[Sample]
-    bad: "Sequence[BadVideo]"
-
+    @property
+    def samples(self) -> Sequence[Sample]: ...
+    @property
+    def bad(self) -> "Sequence[BadVideo]": ...
     @property
     def count(self) -> int: ...
 
@@ -56,8 +57,8 @@ class Stored:
 
     def __init__(self, features: FeatureSource, bad: "Sequence[BadVideo]" = ()) -> None:
         self.features = in_memory(features)
-        self.samples: Sequence[Sample] = list(features.samples)
-        self.bad = bad
+        self.samples: list[Sample] = list(features.samples)
+        self.bad = list(bad)
 
     @property
     def count(self) -> int:
@@ -112,7 +113,9 @@ def read_material(
 
 def encoders(recognizer: "Recognizer") -> "list[Backbone]":
     """What stays frozen and has its output stored, one for each stream."""
-    return trainee(recognizer).encoders() if _cut(recognizer) else recognizer.backbones()
+    from frameflow.models.cut import CutRecognizer
+
+    return CutRecognizer(recognizer).encoders() if _cut(recognizer) else recognizer.backbones()
 
 
 def trainee(recognizer: "Recognizer") -> nn.Module:
@@ -204,8 +207,10 @@ def recognizer_features(
 @torch.no_grad()
 def weigh_streams(recognizer: "Recognizer", validation: Examples | None) -> None:
     """Find the weights of a late fusion on validation, where the head wants them."""
+    from frameflow.models.heads.late_fusion import LateFusionHead
+
     head = recognizer.head
-    if getattr(head, "weighted_by", None) != "validation":
+    if not isinstance(head, LateFusionHead) or head.weighted_by != "validation":
         return
     if validation is None or not len(validation):
         log.warning("There is no validation sample: the streams weigh the same.")

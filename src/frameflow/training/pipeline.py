@@ -241,7 +241,9 @@ def _train(run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool) -> 
     if sets.validation is None:
         log.warning("There is no validation sample: all %d epochs are run.", recipe.train.epochs)
     training = examples_of(sets.training, recipe, labels)
-    validation = sets.validation and examples_of(sets.validation, recipe, labels, every_view=True)
+    validation = None
+    if sets.validation is not None:
+        validation = examples_of(sets.validation, recipe, labels, every_view=True)
     log.info("Training %s on %d clips of %d classes.", _learner(recipe), len(training), len(counts))
     fitted = fit_recognizer(recognizer, training, validation, folder=run.path, resume=resume)
     recognizer.eval().save(
