@@ -364,6 +364,8 @@ def test_an_unreadable_video_says_why(tmp_path: Path) -> None:
         ({"crops": -1}, "crops (-1) must be > 0"),
         ({"gaps": (1, 0)}, "gaps (0) must be > 0"),
         ({"stacks": (-2,)}, "stacks (-2) must be > 0"),
+        ({"follow": 0.0}, "follow (0.0) must be > 0 and <= 1"),
+        ({"follow": 1.1}, "follow (1.1) must be > 0 and <= 1"),
         ({"pace": 0}, "pace (0) must be > 0"),
         ({"pace": 2}, "pace (2) needs strategy dense or first, not uniform"),
         ({"fit": "zoom"}, "fit ('zoom') must be one of crop, letterbox, squash, crops"),

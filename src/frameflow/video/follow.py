@@ -30,6 +30,7 @@ _FLAT = 4.0  # standard deviation of a frame's levels, below which it shows noth
 _CUT = 18.0  # levels of clipped difference, above which two frames show different scenes
 _CLIPPED = 30  # levels
 _PEAKS = 3  # of the phase correlation that are tried
+_REFINED = 4  # times that a whole shift is mended at most
 _NOISE = 6  # levels that are no motion
 _TEXTURE = 2  # and this part of the range among a pixel's neighbours: one half
 _CEILING = 40  # levels beyond which motion counts no more
@@ -113,7 +114,7 @@ def _camera(grey: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             if differs > _CUT:
                 scene[row:] += 1
             else:
-                camera[row:] += whole + _part_of_shift(frames[before], frames[row], whole)
+                camera[row:] += _exact_shift(frames[before], frames[row], whole)
         before, spectrum = row, whitened
     return camera, scene
 
@@ -139,8 +140,19 @@ def _whole_shift(
     return best, least
 
 
+def _exact_shift(before: np.ndarray, later: np.ndarray, whole: tuple[int, int]) -> np.ndarray:
+    """The shift in parts of a px (right, down), from one in whole px that is about right."""
+    for _ in range(_REFINED):
+        part = _part_of_shift(before, later, whole)
+        right, down = np.rint(part).astype(int).tolist()
+        if not (right or down):
+            break
+        whole = whole[0] + right, whole[1] + down
+    return np.add(whole, part)
+
+
 def _part_of_shift(before: np.ndarray, later: np.ndarray, whole: tuple[int, int]) -> np.ndarray:
-    """What the whole shift leaves, px right and down (Lucas and Kanade 1981), robustly."""
+    """What a whole shift leaves, at most 1 px right or down (Lucas and Kanade 1981), robustly."""
     here, there = _overlap(before.shape, whole)
     one, two = before[here].astype(np.float32), later[there].astype(np.float32)
     both = (one + two) / 2
@@ -154,17 +166,17 @@ def _part_of_shift(before: np.ndarray, later: np.ndarray, whole: tuple[int, int]
         scale = max(2.0, 2 * float(np.median(np.abs(error[::8]))))
         weighted = slope / (1 + (error / scale) ** 2) ** 2
         part = np.linalg.solve(weighted @ slope.T + np.eye(2, dtype=np.float32), weighted @ change)
-    return part if np.abs(part).max() <= 1 else np.zeros(2)
+    return np.clip(part, -1, 1)
 
 
 def _overlap(
-    shape: tuple[int, ...], shift: tuple[int, int]
+    shape: tuple[int, ...], shift: tuple[int, int], rim: int = 0
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where two frames show the same, the second shifted by (right, down)."""
+    """Where two frames show the same, the second shifted by (right, down), less a rim."""
     (height, width), (right, down) = shape[-2:], shift
     there = (
-        slice(max(0, down), min(height, height + down)),
-        slice(max(0, right), min(width, width + right)),
+        slice(max(0, down) + rim, min(height, height + down) - rim),
+        slice(max(0, right) + rim, min(width, width + right) - rim),
     )
     here = (
         slice(there[0].start - down, there[0].stop - down),
@@ -192,7 +204,8 @@ def _motion(
         right, down = np.rint(camera[row] - camera[other]).astype(int)
         if abs(right) >= grey.shape[2] // 2 or abs(down) >= grey.shape[1] // 2:
             continue
-        here, there = _overlap(grey.shape, (right, down))
+        # Pixels at the rim do not know all their neighbours.
+        here, there = _overlap(grey.shape, (right, down), rim=1)
         moved = np.zeros(grey.shape[1:], np.int16)
         moved[there] = _outside(frames[row][there], low[other][here], high[other][here])
         moved[there] += _outside(frames[other][here], low[row][there], high[row][there])
