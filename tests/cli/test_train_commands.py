@@ -117,7 +117,7 @@ class TestTrain:
             ("train gone", "gone does not exist"),
             ("train VIDEOS --recipe defualt", "Did you mean 'default'?"),
             ("train VIDEOS --recipe gone.yaml", "The recipe gone.yaml cannot be read"),
-            ("train VIDEOS --set train.lrr=1", "Did you mean 'lr'?"),
+            ("train VIDEOS --set train.lrr=1", "Did you mean 'lr'"),
             ("train VIDEOS --set train.lr", "must read key=value"),
             ("train VIDEOS --set train.epochs=0", "train.epochs (0)"),
             ("train VIDEOS --set head.name=grru", "gru"),
@@ -381,3 +381,13 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frameflow) ->
     follow = re.search(r"Next: +frameflow (predict .*)", said.out)
     assert follow
     assert frameflow(follow[1]).code == 0
+
+
+def test_find_lr_shows_rates_and_makes_no_run(
+    frameflow, small_clips: Path, fast: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small_clips)
+    said = frameflow("train", "manifest.csv", "--find-lr", *fast)
+    assert said.code == 0, said.err
+    assert re.search(r"falls fastest at [\d.e-]+: --set train\.lr=", said.out), said.out
+    assert not (small_clips / "runs").exists()

@@ -40,22 +40,41 @@ def train(
     engine: EngineName = "auto",
     allow_leak: AllowLeak = False,
     init: Annotated[Path | None, typer.Option(help="Start from the weights of this run.")] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only try learning rates and show the loss.")
+    ] = False,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was interrupted.")
     ] = None,
 ) -> None:
     """Train a recognizer and evaluate it on clips of groups it has never seen."""
     from frameflow.errors import UsageError
+    from frameflow.training.pipeline import find_lr as run_find_lr
     from frameflow.training.pipeline import resume as resume_run
     from frameflow.training.pipeline import train as run_train
 
     if resume is not None:
-        others = (overrides or None, out, fold, classes, seed, allow_leak or None, init)
+        flags = (allow_leak or None, find_lr or None)
+        others = (overrides or None, out, fold, classes, seed, init, *flags)
         if recipe != "default" or any(option is not None for option in others):
             raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
         run = resume_run(resume, engine=engine)
     elif videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
+    elif find_lr:
+        found = run_find_lr(
+            videos,
+            recipe=recipe,
+            overrides=overrides or (),
+            fold=fold,
+            classes=classes,
+            seed=seed,
+            engine=engine,
+            allow_leak=allow_leak,
+            init=init,
+        )
+        typer.echo(str(found))
+        return
     else:
         run = run_train(
             videos,

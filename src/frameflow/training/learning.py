@@ -165,7 +165,7 @@ def fit_recognizer(
             prepare_head(recognizer, module, training, settings)
         fitted = fit(
             module, training, validation, settings,
-            loss=loss, backbones=_learners(recognizer, module), folder=folder, resume=resume,
+            loss=loss, backbones=learners(recognizer, module), folder=folder, resume=resume,
         )  # fmt: skip
     weigh_streams(recognizer, validation)
     return fitted
@@ -234,7 +234,7 @@ def examples_of(
     return material.examples(targets, every_view=every_view)
 
 
-def _learners(recognizer: "Recognizer", module: nn.Module) -> "list[Backbone]":
+def learners(recognizer: "Recognizer", module: nn.Module) -> "list[Backbone]":
     """The backbones of which parts learn, each once."""
     if _cut(recognizer):
         return list(module.learners())  # type: ignore[operator]

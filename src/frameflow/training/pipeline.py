@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from frameflow.models.recognizer import Recognizer
     from frameflow.training.history import Fitted
     from frameflow.training.learning import Material
+    from frameflow.training.lr_range import LrRange
 
 log = logging.getLogger(__name__)
 
@@ -87,23 +88,10 @@ def train(
         chosen = load_recipe(chosen, [f"train.seed={seed}"])
     if out is not None:
         refuse_used_folder(out)
-    several = chosen.multilabel
-    manifest = read_source(source, classes=classes, multilabel=several)
-    # Early: a typo is told before hours of work.
-    recognizer = _build(chosen, manifest.label_names(multilabel=several))
     begin = init if init is None or isinstance(init, Run) else Run(init)
-    if begin is not None:
-        start_from(recognizer, begin)
-    scanned = None if isinstance(source, Manifest) or not Path(source).is_dir() else Path(source)
-    if scanned or not (manifest.has_splits or fold is not None):
-        manifest = with_groups(manifest, always=scanned is not None)
-    manifest = with_splits(manifest, chosen, fold=fold)
-    check_classes(manifest, multilabel=several)
-    refuse_leaks(manifest, allow=allow_leak, folder=scanned)
-    if begin is not None:
-        recognizer.extra["init"]["leaky"] = refuse_seen(begin, manifest, allow=allow_leak)
-    if not manifest.has_groups:
-        warn_of_shared_scenes(manifest)
+    manifest, recognizer = _prepare(
+        source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak
+    )
     if chosen.name == "default" and len(manifest) < FEW:
         log.info("With so few clips --recipe few-clips takes longer and often scores higher.")
 
@@ -114,6 +102,70 @@ def train(
         recognizer.save(path / START)  # a resumed training begins as this one does
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
     return _finish(Run(path), recognizer, engine=engine, resume=False)
+
+
+def find_lr(
+    source: Source,
+    *,
+    recipe: str | Path | Recipe = "default",
+    overrides: Sequence[str] = (),
+    fold: int | None = None,
+    classes: str | Sequence[str] | int | None = None,
+    seed: int | None = None,
+    engine: "EngineKind" = "auto",
+    allow_leak: bool = False,
+    init: str | os.PathLike[str] | Run | None = None,
+) -> "LrRange":
+    """Try rising learning rates on the training split and look at the loss; no run is made.
+
+    The arguments are those of `train`, the method is `frameflow.training.lr_range.lr_range`.
+    Validation and test are not looked at.
+    """
+    from frameflow.training.learning import examples_of, learners, prepare_head, trainee
+    from frameflow.training.lr_range import lr_range
+
+    chosen = load_recipe(recipe, overrides)
+    if seed is not None:
+        chosen = load_recipe(chosen, [f"train.seed={seed}"])
+    begin = init if init is None or isinstance(init, Run) else Run(init)
+    manifest, recognizer = _prepare(
+        source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak
+    )
+    sets, _ = _read(recognizer, manifest, engine=engine, held_out=False)
+    training = examples_of(sets.training, chosen, recognizer.labels)
+    module = trainee(recognizer)
+    prepare_head(recognizer, module, training, chosen.train)
+    backbones = learners(recognizer, module)
+    return lr_range(module, training, chosen.train, backbones=backbones)
+
+
+def _prepare(
+    source: Source,
+    recipe: Recipe,
+    *,
+    classes: str | Sequence[str] | int | None,
+    fold: int | None,
+    begin: Run | None,
+    allow_leak: bool,
+) -> tuple[Manifest, "Recognizer"]:
+    """The samples with their splits, checked, and the recognizer before training."""
+    several = recipe.multilabel
+    manifest = read_source(source, classes=classes, multilabel=several)
+    # Early: a typo is told before hours of work.
+    recognizer = _build(recipe, manifest.label_names(multilabel=several))
+    if begin is not None:
+        start_from(recognizer, begin)
+    scanned = None if isinstance(source, Manifest) or not Path(source).is_dir() else Path(source)
+    if scanned or not (manifest.has_splits or fold is not None):
+        manifest = with_groups(manifest, always=scanned is not None)
+    manifest = with_splits(manifest, recipe, fold=fold)
+    check_classes(manifest, multilabel=several)
+    refuse_leaks(manifest, allow=allow_leak, folder=scanned)
+    if begin is not None:
+        recognizer.extra["init"]["leaky"] = refuse_seen(begin, manifest, allow=allow_leak)
+    if not manifest.has_groups:
+        warn_of_shared_scenes(manifest)
+    return manifest, recognizer
 
 
 def resume(run: str | os.PathLike[str] | Run, *, engine: "EngineKind" = "auto") -> Run:
@@ -197,7 +249,7 @@ class _Sets:
 
 
 def _read(
-    recognizer: "Recognizer", manifest: Manifest, *, engine: "EngineKind"
+    recognizer: "Recognizer", manifest: Manifest, *, engine: "EngineKind", held_out: bool = True
 ) -> tuple[_Sets, list[Bad]]:
     """The training and validation samples; the test is left to evaluation."""
     from frameflow.training.learning import read_material
@@ -212,7 +264,7 @@ def _read(
 
     training = material("train", "train")
     bad = [Bad.of(entry, "train") for entry in training.bad]
-    if not len(manifest.split("val")):
+    if not (held_out and len(manifest.split("val"))):
         return _Sets(training, None), bad
     validation = material("val", "test")
     bad += [Bad.of(entry, "val") for entry in validation.bad]
