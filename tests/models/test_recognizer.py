@@ -295,7 +295,7 @@ def _steps() -> Backbone:
     backbone = _Steps(
         plain.model, name="steps", dim=plain.dim, preprocess=plain.preprocess, weights=plain.weights
     )
-    backbone.temporal = True
+    backbone.temporal, backbone.framewise = True, False
     return backbone.eval()
 
 

@@ -5,27 +5,24 @@ trained with and a digest of those weights. Video models (`frameflow.models.clip
 too: they look at all frames of a clip at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from frameflow.errors import UsageError, listing, near_names
 from frameflow.models import weights as _weights
+from frameflow.models._learning import Norm, groups_by_place, matches, set_mode
 from frameflow.models.pooling import Pooling, drop_unused, last_maps
 from frameflow.models.shift import add_shift
 from frameflow.models.weights import Weights
 
 if TYPE_CHECKING:
     from frameflow.models.cut import Prefix, Tail
-
-Norm = Literal["fixed", "learn"]
 
 _LEARNT = ", trained further"
 
@@ -59,10 +56,12 @@ class Backbone(nn.Module):
         shift: 0, or one of so many channels moves a frame each way (`frameflow.models.shift`).
         cut: the layer up to which it stays frozen, whose activations `parts` lets be stored.
         temporal: it sees frames together.
+        framewise: its features are one a frame, in their order.
         frozen: nothing learns.
     """
 
     temporal: bool
+    framewise = True
     frozen: bool
 
     def __init__(
@@ -140,7 +139,7 @@ class Backbone(nn.Module):
         parameters = dict(self.model.named_parameters())
         learning: set[str] = set()
         for part in parts:
-            named = {key for key in parameters if _matches(part, key)}
+            named = {key for key in parameters if matches(part, key)}
             behind = named - self._before_cut
             if not behind:
                 raise self._no_part(part, before_cut=bool(named))
@@ -155,13 +154,13 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """Training mode for the parts that learn alone, see `learn`."""
         self.training = mode
-        _set_mode(self.model, mode, self.norm, parent_learns=False)
+        set_mode(self.model, mode, self.norm, parent_learns=False)
         return self
 
     def layers(self) -> list[list[str]]:
         """The names of all parameters, in groups from the input to the output."""
         if not hasattr(self.model, "group_matcher"):
-            return list(_groups_by_place(self.model))
+            return list(groups_by_place(self.model))
         from timm.models import group_parameters
 
         found: Any = group_parameters(self.model, self.model.group_matcher(coarse=False))  # type: ignore[operator]
@@ -346,30 +345,6 @@ def normalise(frames: np.ndarray | Tensor, preprocess: Preprocess) -> Tensor:
     std = pixels.new_tensor(preprocess.std, dtype=torch.float32)
     mean = pixels.new_tensor(preprocess.mean, dtype=torch.float32)
     return pixels.float().mul_(1 / (255 * std)).sub_(mean / std).movedim(-1, -3)
-
-
-def _matches(part: str, parameter: str) -> bool:
-    """Whether a name or pattern names the parameter or a module that holds it."""
-    pieces = parameter.split(".")
-    names = (".".join(pieces[: count + 1]) for count in range(len(pieces)))
-    return any(fnmatchcase(name, part) for name in names)
-
-
-def _set_mode(module: nn.Module, mode: bool, norm: Norm, *, parent_learns: bool) -> None:
-    """A module is trained if it holds what learns, or holds nothing and its parent is trained."""
-    own = list(module.parameters())
-    learns = any(parameter.requires_grad for parameter in own) if own else parent_learns
-    module.training = mode and learns and not (norm == "fixed" and isinstance(module, _BatchNorm))
-    for child in module.children():
-        _set_mode(child, mode, norm, parent_learns=learns)
-
-
-def _groups_by_place(model: nn.Module) -> Iterator[list[str]]:
-    """The parameters of each module that holds some itself, in the order of their making."""
-    for name, module in model.named_modules():
-        own = [f"{name}.{key}".lstrip(".") for key, _ in module.named_parameters(recurse=False)]
-        if own:
-            yield own
 
 
 def _preprocess(model: nn.Module, size: int | None) -> Preprocess:

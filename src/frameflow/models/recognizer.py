@@ -100,11 +100,11 @@ class Recognizer(nn.Module):
 
         Args:
             frames: as `encode` takes them.
-            mask: ``(B, T)`` bool, False for frames that are padding. Where a video model gives
-                another number of features than frames, all of them count.
+            mask: ``(B, T)`` bool, False for frames that are padding. All features of a video
+                model count.
         """
         features = self.encode(frames)
-        if features.shape[1] != mask.shape[1]:
+        if not any(backbone.framewise for backbone in self.backbones()):
             mask = mask.new_ones(features.shape[:2])
         return self.logits(features, mask)
 
@@ -166,7 +166,7 @@ def build_recognizer(
 
     Example:
         >>> from frameflow.config import load_recipe
-        >>> recipe = load_recipe("default", ["streams.0.weights=none", "streams.0.size=64"])
+        >>> recipe = load_recipe("frozen-gru", ["streams.0.weights=none", "streams.0.size=64"])
         >>> build_recognizer(recipe, ["run", "walk"]).dim
         1280
     """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from frameflow.errors import UsageError, near_names
+from frameflow.models.heads.attentive_probe import AttentiveProbeHead
 from frameflow.models.heads.average import AverageHead
 from frameflow.models.heads.base import Head, construct
 from frameflow.models.heads.bilstm_attention import BilstmAttentionHead
@@ -23,6 +24,7 @@ __all__ = ["Head", "build_head", "head_class", "head_names", "head_options"]
 _HEADS: dict[str, type[Head]] = {
     head.name: head
     for head in (
+        AttentiveProbeHead,
         AverageHead,
         BilstmAttentionHead,
         Conv1dHead,
@@ -51,8 +53,8 @@ def head_options(name: str) -> dict[str, Any]:
         UsageError: unknown head.
 
     Example:
-        >>> head_options("statistics")
-        {'segments': 4, 'dropout': 0.5, 'standardise': True, 'centre': False}
+        >>> head_options("mean")
+        {'dropout': 0.2, 'standardise': True, 'centre': False}
     """
     known = head_class(name).known_options({})
     return {option: value for option, value in known.items() if option != "dims"}
