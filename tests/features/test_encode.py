@@ -9,7 +9,7 @@ import torch
 
 from frameflow.config import Recipe
 from frameflow.errors import UsageError, VideoError
-from frameflow.features.encode import ClipEncoder, encode_clips
+from frameflow.features.encode import ClipEncoder, encode_stream
 from frameflow.models.backbones import normalise
 from frameflow.models.recognizer import build_streams
 from frameflow.models.streams import difference
@@ -90,8 +90,8 @@ def test_frames_that_the_mask_hides_are_zero_and_not_computed(
     video = write_clip(tmp_path / "short.mp4", frames=3)
     engine = Counting(encoder)
     read = encoder.read(video)
-    features, mask = encode_clips(encoder.streams, read, [engine])
-    assert mask.tolist() == [[True] * 3 + [False] * 3]
+    features = encode_stream(encoder.streams[0], read[0], engine)
+    assert encoder.encode(read)[1].tolist() == [[True] * 3 + [False] * 3]
     assert not features[0, 3:].any()
     assert features[0, :3].any(axis=1).all()
     assert engine.seen == [3]
@@ -103,9 +103,9 @@ def test_a_frame_shown_twice_is_computed_once(
     encoder = encoder_of(recipe_with("sampling.frames=9"))
     read = encoder.read(write_clip(tmp_path / "short.mp4", frames=4))
     engine = Counting(encoder)
-    features, mask = encode_clips(encoder.streams, read, [engine])
+    features = encode_stream(encoder.streams[0], read[0], engine)
     assert engine.seen == [4]
-    assert mask.all()
+    assert encoder.encode(read)[1].all()
     np.testing.assert_allclose(
         features[0], by_hand(encoder, read[0][0].frames), rtol=2e-3, atol=1e-3
     )
@@ -117,7 +117,7 @@ def test_many_views_go_through_the_engine_in_parts(recipe_with: Recipes, clips: 
     expected, _ = encoder.encode(read)
     engine = Counting(encoder)
     engine.batch = 3  # fewer than a clip
-    found, _ = encode_clips(encoder.streams, read, [engine])
+    found = encode_stream(encoder.streams[0], read[0], engine)
     assert len(engine.seen) > 3
     np.testing.assert_array_equal(found, expected)
 
@@ -163,6 +163,7 @@ class Counting:
 
     def __init__(self, encoder: ClipEncoder) -> None:
         self.engine = encoder.engines[0]
+        self.steps = self.engine.steps
         self.name, self.precision, self.dim, self.batch = (
             self.engine.name,
             self.engine.precision,

@@ -41,34 +41,34 @@ class Check:
     frames_per_second: float = 0.0
 
 
-def fastest(backbone: "Backbone") -> "Engine":
-    """The fastest installed engine that agrees with PyTorch."""
-    checks = _checks(backbone, KINDS)
+def fastest(backbone: "Backbone", clip: int | None = None) -> "Engine":
+    """The fastest installed engine that agrees with PyTorch, over frames or clips of ``clip``."""
+    checks = _checks(backbone, KINDS, clip)
     able = sorted((c for c in checks if c.agrees), key=lambda c: -c.frames_per_second)
     for check in able:
         if check.kind == "torch":
             break
         try:
-            return engines.build(backbone, check.kind)
+            return engines.build(backbone, check.kind, frames=clip)
         except Exception as error:  # a library may fail in ways of its own; PyTorch remains
             log.info("The engine %s is passed over: %s", check.kind, _said(error))
-    return engines.build(backbone, "torch")
+    return engines.build(backbone, "torch", frames=clip)
 
 
-def checked(backbone: "Backbone", kind: str) -> "Engine":
-    """The engine asked for.
+def checked(backbone: "Backbone", kind: str, clip: int | None = None) -> "Engine":
+    """The engine asked for, over frames or clips of ``clip`` frames.
 
     Raises:
         UsageError: it is not installed.
         FrameFlowError: it cannot run the backbone, or does not agree with PyTorch.
     """
     try:
-        engine = engines.build(backbone, kind)
+        engine = engines.build(backbone, kind, frames=clip)
     except ModuleNotFoundError:
         raise engines.not_installed(kind) from None
     except Exception as error:
         raise engines.failed(kind, backbone, _said(error)) from error
-    (check,) = _checks(backbone, (kind,))
+    (check,) = _checks(backbone, (kind,), clip)
     if not check.agrees:
         raise engines.failed(kind, backbone, check.reason)
     return engine
@@ -77,8 +77,9 @@ def checked(backbone: "Backbone", kind: str) -> "Engine":
 def compare(found: np.ndarray, reference: np.ndarray) -> tuple[float, str]:
     """The least cosine over frames, and what is wrong with ``found`` (empty: nothing).
 
-    Both are ``(N, dim)``.
+    Both are ``(..., dim)``.
     """
+    found, reference = (x.reshape(-1, x.shape[-1]) for x in (found, reference))
     if not np.isfinite(found).all():
         return 0.0, "it computes values that are not numbers"
     lengths, expected = np.linalg.norm(found, axis=1), np.linalg.norm(reference, axis=1)
@@ -110,35 +111,46 @@ def example_frames(size: int) -> np.ndarray:
     return np.stack([np.clip(frame, 0, 255).astype(np.uint8) for frame in frames])
 
 
-def _checks(backbone: "Backbone", kinds: tuple[str, ...]) -> list[Check]:
+def example_clip(size: int, frames: int) -> np.ndarray:
+    """``(1, frames, size, size, 3)`` uint8: the `example_frames` in turn, moving to the right."""
+    found = example_frames(size)
+    moving = [np.roll(found[t // 4 % len(found)], t * size // 32, axis=1) for t in range(frames)]
+    return np.stack(moving)[None]
+
+
+def _checks(backbone: "Backbone", kinds: tuple[str, ...], clip: int | None) -> list[Check]:
     """What is remembered, and the rest measured now."""
-    remembered = _recall(backbone)
+    path = _path(backbone, clip)
+    remembered = _recall(path)
     unknown = [kind for kind in kinds if kind not in remembered]
     if unknown:
-        measured = _measure(backbone, unknown)
-        remembered = _recall(backbone) | measured
-        _remember(backbone, remembered)
+        measured = _measure(backbone, unknown, clip)
+        remembered = _recall(path) | measured
+        _remember(path, _key(backbone, clip), remembered)
         if len(kinds) > 1:
             _report(backbone, [remembered[kind] for kind in kinds])
     return [remembered[kind] for kind in kinds]
 
 
-def _measure(backbone: "Backbone", kinds: list[str]) -> dict[str, Check]:
-    frames = example_frames(backbone.preprocess.size)
-    torch_engine = engines.TorchEngine(backbone, device="cpu")
+def _measure(backbone: "Backbone", kinds: list[str], clip: int | None) -> dict[str, Check]:
+    size = backbone.preprocess.size
+    frames = example_frames(size) if clip is None else example_clip(size, clip)
+    each = clip or 1
+    torch_engine = engines.TorchEngine(backbone, device="cpu", frames=clip)
     torch_engine(frames[:1])  # the first run is slower
     begun = time.perf_counter()
     reference = torch_engine(frames)
-    speed = len(frames) / (time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    speed = each * len(frames) / seconds
     found: dict[str, Check] = {}
     for kind in kinds:
         if kind == "torch":
             found[kind] = Check(kind, True, frames_per_second=speed)
             continue
         try:
-            engine = engines.build(backbone, kind)
+            engine = engines.build(backbone, kind, frames=clip)
             cosine, reason = compare(engine(frames), reference)
-            speed = 0.0 if reason else _speed(engine, frames)
+            speed = 0.0 if reason else each * _speed(engine, frames, _TIMED // each or 1)
             found[kind] = Check(kind, not reason, reason, cosine, speed)
         except ModuleNotFoundError:
             found[kind] = Check(kind, False, "it is not installed")
@@ -148,13 +160,13 @@ def _measure(backbone: "Backbone", kinds: list[str]) -> dict[str, Check]:
     return found
 
 
-def _speed(engine: "Engine", frames: np.ndarray) -> float:
-    several = np.resize(frames, (_TIMED, *frames.shape[1:]))
+def _speed(engine: "Engine", frames: np.ndarray, count: int) -> float:
+    several = np.resize(frames, (count, *frames.shape[1:]))
     best = 0.0
     for _ in range(3):
         begun = time.perf_counter()
         engine(several)
-        best = max(best, _TIMED / (time.perf_counter() - begun))
+        best = max(best, count / (time.perf_counter() - begun))
     return best
 
 
@@ -175,9 +187,9 @@ def _said(error: Exception) -> str:
 # Remembering ----------------------------------------------------------------------------------
 
 
-def _key(backbone: "Backbone") -> dict[str, object]:
+def _key(backbone: "Backbone", clip: int | None = None) -> dict[str, object]:
     libraries = versions("torch", "timm", "openvino", "onnxruntime")
-    return identity(backbone) | libraries | {"machine": _machine(), "cores": engines.cores()}
+    return identity(backbone, clip) | libraries | {"machine": _machine(), "cores": engines.cores()}
 
 
 @lru_cache(maxsize=1)
@@ -192,13 +204,12 @@ def _machine() -> str:
 _in_process: dict[str, dict[str, Check]] = {}
 
 
-def _path(backbone: "Backbone") -> Path:
-    name = f"{backbone.name}-{short_digest(_key(backbone))}.json"
+def _path(backbone: "Backbone", clip: int | None = None) -> Path:
+    name = f"{backbone.name}-{short_digest(_key(backbone, clip))}.json"
     return home() / "engines" / name
 
 
-def _recall(backbone: "Backbone") -> dict[str, Check]:
-    path = _path(backbone)
+def _recall(path: Path) -> dict[str, Check]:
     if str(path) in _in_process:
         return dict(_in_process[str(path)])
     try:
@@ -211,9 +222,8 @@ def _recall(backbone: "Backbone") -> dict[str, Check]:
         return {}
 
 
-def _remember(backbone: "Backbone", checks: dict[str, Check]) -> None:
-    path = _path(backbone)
+def _remember(path: Path, key: dict[str, object], checks: dict[str, Check]) -> None:
     _in_process[str(path)] = dict(checks)
-    content = {**_key(backbone), "engines": {k: asdict(c) for k, c in checks.items()}}
+    content = {**key, "engines": {k: asdict(c) for k, c in checks.items()}}
     with contextlib.suppress(OSError):  # a full or read-only disk costs the time only
         write_whole(path, [json.dumps(content, indent=1).encode(), os.linesep.encode()])

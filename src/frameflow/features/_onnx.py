@@ -21,39 +21,42 @@ if TYPE_CHECKING:
 OPSET = 17
 
 
-def onnx_bytes(backbone: "Backbone", *, chunk: int) -> bytes:
-    """The graph for ``(chunk, size, size, 3)`` uint8 frames, exported once and then remembered."""
-    path = graph_path(backbone, chunk=chunk)
+def onnx_bytes(backbone: "Backbone", *, chunk: int, frames: int | None = None) -> bytes:
+    """The graph for ``(chunk, size, size, 3)`` uint8 frames, exported once and then remembered.
+
+    With ``frames``, of a backbone that sees them together: ``(chunk, frames, size, size, 3)``.
+    """
+    path = graph_path(backbone, chunk=chunk, frames=frames)
     with contextlib.suppress(OSError):
         return path.read_bytes()
-    graph = _export(backbone, chunk)
+    graph = _export(backbone, (chunk,) if frames is None else (chunk, frames))
     with contextlib.suppress(OSError):  # a full or read-only disk costs the time only
         write_whole(path, [graph])
     return graph
 
 
-def graph_path(backbone: "Backbone", *, chunk: int) -> Path:
+def graph_path(backbone: "Backbone", *, chunk: int, frames: int | None = None) -> Path:
     """Where the graph is remembered."""
     made = {"chunk": chunk, "opset": OPSET} | versions("torch", "timm", "onnx")
-    return home() / "engines" / f"{backbone.name}-{short_digest(identity(backbone) | made)}.onnx"
+    return (
+        home()
+        / "engines"
+        / f"{backbone.name}-{short_digest(identity(backbone, frames) | made)}.onnx"
+    )
 
 
-def identity(backbone: "Backbone") -> dict[str, object]:
-    """What two backbones that compute the same have in common."""
+def identity(backbone: "Backbone", frames: int | None = None) -> dict[str, object]:
+    """What two backbones that compute the same have in common, over clips of ``frames``."""
     preprocess = backbone.preprocess
-    return {
+    clip = {} if frames is None else {"frames": frames}
+    return clip | {
         "backbone": backbone.name,
         "weights": weights_digest(backbone),
-        "layer": layer_of(backbone),
+        "layer": backbone.layer,
         "size": preprocess.size,
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
     }
-
-
-def layer_of(backbone: "Backbone") -> str:
-    """What of the backbone its features are."""
-    return "pooled" if backbone.grid == 1 else f"grid{backbone.grid}"
 
 
 def weights_digest(backbone: "Backbone") -> str:
@@ -78,7 +81,8 @@ def short_digest(values: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _export(backbone: "Backbone", chunk: int) -> bytes:
+def _export(backbone: "Backbone", before: tuple[int, ...]) -> bytes:
+    """For frames of shape ``(*before, size, size, 3)``."""
     import torch
     from torch import Tensor, nn
 
@@ -97,11 +101,12 @@ def _export(backbone: "Backbone", chunk: int) -> bytes:
             self.register_buffer("shift", mean / std)
 
         def forward(self, frames: Tensor) -> Tensor:
-            pixels = frames.permute(0, 3, 1, 2).float()
+            last = frames.ndim - 1  # counted from the front: ONNX knows no places from the back
+            pixels = frames.permute(*range(last - 2), last, last - 2, last - 1).float()
             return self.model(pixels * self.scale - self.shift)
 
     size = backbone.preprocess.size
-    frames = torch.zeros(chunk, size, size, 3, dtype=torch.uint8)
+    frames = torch.zeros(*before, size, size, 3, dtype=torch.uint8)
     model = FromPixels(copy.deepcopy(backbone).cpu().float()).eval()
     file = io.BytesIO()
     # The tracing exporter: the newer one needs onnxscript and takes many times as long.

@@ -39,10 +39,11 @@ class ClipEncoder:
         precision: of the engines.
         views: clips of a sample, moments times crops.
         dim: length of the features of a frame, all streams one after the other.
+        steps: S, how many features a clip has: T, unless a video model gives another number.
 
     Raises:
         UsageError: the numbers of streams and backbones differ, streams have unequal numbers of
-            crops, or the engine is unknown.
+            crops or of features for a clip, or the engine is unknown.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ClipEncoder:
         self.sampling = sampling
         self.random = random
         self.moments = views
+        self.steps = _steps(backbones, sampling.frames)
         self.requests, self.request_of = _requests(self.streams, backbones, sampling, views)
         crops = {request.total_views // views for request in self.requests}
         if len(crops - {1}) > 1:
@@ -82,7 +84,8 @@ class ClipEncoder:
         made: dict[int, Engine] = {}
         for backbone in self.backbones:
             if id(backbone) not in made:
-                made[id(backbone)] = make_engine(backbone, self._kind)
+                frames = self.sampling.frames
+                made[id(backbone)] = make_engine(backbone, self._kind, frames=frames)
         return tuple(made[id(backbone)] for backbone in self.backbones)
 
     @property
@@ -154,44 +157,48 @@ class ClipEncoder:
             flip: mirror the frames left to right first.
 
         Returns:
-            ``(views, T, dim)`` float32, the streams one after the other, with the precision of
-            stored features (float16), and ``(views, T)`` bool masks.
+            ``(views, S, dim)`` float32, the streams one after the other, with the precision of
+            stored features (float16), and ``(views, S)`` bool masks.
         """
         per_stream = [self.clips_of(i, clips) for i in range(len(self.streams))]
-        return encode_clips(self.streams, per_stream, self.engines, flip=flip)
+        parts = [
+            encode_stream(stream, own, engine, flip=flip)
+            for stream, own, engine in zip(self.streams, per_stream, self.engines)
+        ]
+        masks = [
+            [self.mask_of(i, clip) for clip in own] for i, own in enumerate(per_stream)
+        ]  # of each stream, each view
+        return np.concatenate(parts, axis=-1).astype(np.float32), np.logical_and.reduce(masks)
 
+    def mask_of(self, stream: int, clip: Clip) -> np.ndarray:
+        """``(S,)`` bool, which of a clip's features count for one stream.
 
-def encode_clips(
-    streams: Sequence[Stream],
-    clips: Sequence[Sequence[Clip]],
-    engines: Sequence[Engine],
-    *,
-    flip: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The features of clips, all streams one after the other.
-
-    Args:
-        streams: what each engine looks at.
-        clips: for each stream V clips of T frames; streams may share them.
-        engines: one for each stream.
-        flip: mirror the frames left to right first.
-
-    Returns:
-        ``(V, T, D)`` float32, rounded as stored features are (float16), and ``(V, T)`` bool masks.
-        Frames that the mask hides are zero.
-    """
-    parts = [
-        encode_stream(stream, own, engine, flip=flip)
-        for stream, own, engine in zip(streams, clips, engines, strict=True)
-    ]
-    mask = np.stack([clip.mask for clip in clips[0]])
-    return np.concatenate(parts, axis=-1).astype(np.float32), mask
+        Those of its padded frames do not. All features of a video model do. A step counts for
+        the recognizer where it counts for every stream.
+        """
+        if self.backbones[stream].framewise:
+            return clip.mask
+        return np.ones(self.steps, dtype=np.bool_)
 
 
 def encode_stream(
     stream: Stream, clips: Sequence[Clip], engine: Engine, *, flip: bool = False
 ) -> np.ndarray:
-    """``(V, T, dim)`` float16 features of one stream; a frame shown twice is computed once."""
+    """The features of one stream, as they are stored.
+
+    Args:
+        stream: what the engine looks at.
+        clips: V clips of T frames.
+        engine: of its backbone.
+        flip: mirror the frames left to right first.
+
+    Returns:
+        ``(V, S, dim)`` float16. Where each frame has its own features, those of frames that the
+        mask hides are zero, and a frame shown twice is computed once. A backbone that sees
+        frames together sees the hidden ones black.
+    """
+    if engine.steps is not None:
+        return _whole_clips(stream, clips, engine, engine.steps, flip)
     out = np.zeros((len(clips), len(clips[0].mask), engine.dim), dtype=np.float16)
     frames: list[np.ndarray] = []
     places: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -199,8 +206,7 @@ def encode_stream(
     def compute() -> None:
         if not frames:
             return
-        found = engine(np.concatenate(frames))
-        halves = np.clip(found, -_LARGEST, _LARGEST).astype(np.float16)
+        halves = _halves(engine(np.concatenate(frames)))
         begin = 0
         for (view, times, which), part in zip(places, frames):
             out[view, times] = halves[begin + which]
@@ -218,6 +224,24 @@ def encode_stream(
                 compute()
     compute()
     return out
+
+
+def _whole_clips(
+    stream: Stream, clips: Sequence[Clip], engine: Engine, steps: int, flip: bool
+) -> np.ndarray:
+    from frameflow.models.streams import stream_images
+
+    out = np.empty((len(clips), steps, engine.dim), dtype=np.float16)
+    at_once = max(1, engine.batch // len(clips[0].mask))
+    for begin in range(0, len(clips), at_once):
+        part = clips[begin : begin + at_once]
+        images = np.stack([stream_images(stream, clip, flip=flip) for clip in part])
+        out[begin : begin + len(part)] = _halves(engine(images))
+    return out
+
+
+def _halves(features: np.ndarray) -> np.ndarray:
+    return np.clip(features, -_LARGEST, _LARGEST).astype(np.float16)
 
 
 def _pieces(
@@ -244,20 +268,31 @@ def interpolation_of(backbone: "Backbone") -> Interpolation:
     return known.get(named, "bicubic")
 
 
+def _steps(backbones: "Sequence[Backbone]", frames: int) -> int:
+    steps = [backbone.steps(frames) for backbone in backbones]
+    if len(set(steps)) > 1:
+        given = ", ".join(f"{b.name} {count}" for b, count in zip(backbones, steps))
+        raise UsageError(
+            f"The streams give different numbers of features for a clip ({given}), which cannot "
+            f"be joined: take backbones that give as many."
+        )
+    return steps[0] if steps else frames
+
+
 def _requests(
     streams: Sequence[Stream], backbones: "Sequence[Backbone]", sampling: Sampling, views: int
 ) -> tuple[list[ClipRequest], list[int]]:
     """What to read, and which of it each stream looks at."""
     kinds: dict[tuple[object, ...], list[int]] = {}
     for index, (stream, backbone) in enumerate(zip(streams, backbones)):
-        crops = stream.crops if stream.fit == "crops" else 1
-        key = (backbone.preprocess.size, stream.fit, crops, interpolation_of(backbone))
-        kinds.setdefault(key, []).append(index)
+        look = (backbone.preprocess.size, stream.fit, interpolation_of(backbone), stream.pace)
+        kinds.setdefault((*look, crops_of(stream), follow_of(stream)), []).append(index)
     requests: list[ClipRequest] = []
     request_of = [0] * len(streams)
     for own in kinds.values():
         stream, backbone = streams[own[0]], backbones[own[0]]
-        gaps = {streams[i].gap for i in own if streams[i].kind == "difference"}
+        gaps = {streams[i].gap for i in own if streams[i].kind in ("difference", "flow")}
+        stacks = {streams[i].gap for i in own if streams[i].kind == "stack"}
         for i in own:
             request_of[i] = len(requests)
         requests.append(
@@ -265,10 +300,23 @@ def _requests(
                 sampling=sampling,
                 size=backbone.preprocess.size,
                 fit=stream.fit,
-                crops=stream.crops if stream.fit == "crops" else 1,
+                crops=crops_of(stream),
                 views=views,
                 gaps=tuple(sorted(gaps)),
                 interpolation=interpolation_of(backbone),
+                stacks=tuple(sorted(stacks)),
+                pace=stream.pace,
+                **({"follow": stream.follow} if stream.fit == "follow" else {}),
             )
         )
     return requests, request_of
+
+
+def crops_of(stream: Stream) -> int:
+    """How many squares of a frame are looked at."""
+    return stream.crops if stream.fit == "crops" else 1
+
+
+def follow_of(stream: Stream) -> float:
+    """The side of the square that follows what moves; 0 where none does."""
+    return stream.follow if stream.fit == "follow" else 0.0

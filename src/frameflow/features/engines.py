@@ -1,4 +1,4 @@
-"""Engines: what runs a frozen backbone over frames.
+"""Engines: what runs a frozen backbone over frames, or a video model over clips.
 
 On a CPU, PyTorch's eager mode leaves most of the machine's speed unused. The same backbone is
 exported to ONNX once and run by OpenVINO or ONNX Runtime, each core working through a few frames
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 _CHUNK = 2  # frames a core works on at once: measured the fastest of 1, 2, 4, 8 and 16
-_CPU_BATCH, _GPU_BATCH, _GPU_CHUNK = 64, 256, 64
+_CPU_CHUNK, _GPU_CHUNK = 4, 64  # of PyTorch
+_CPU_BATCH, _GPU_BATCH = 64, 256
 
 
 class Engine(Protocol):
@@ -36,25 +37,31 @@ class Engine(Protocol):
     Attributes:
         name: ``torch``, ``onnxruntime`` or ``openvino``.
         precision: ``float32``, or ``float16`` on a GPU.
-        dim: length of the features of a frame.
+        dim: length of the features.
         batch: how many frames are worth handing over at once.
+        steps: None, or how many features a clip has, of a backbone that sees frames together.
     """
 
     name: str
     precision: str
     dim: int
     batch: int
+    steps: int | None
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """``(N, size, size, 3)`` uint8 frames to ``(N, dim)`` float32 features.
 
-        The features of a frame do not depend on the frames beside it. Several threads may call;
-        they take turns.
+        With ``steps``: ``(N, T, size, size, 3)`` clips to ``(N, steps, dim)``.
+
+        The features of a frame (of a clip) do not depend on those beside it. Several threads may
+        call; they take turns.
         """
         ...
 
 
-def make_engine(backbone: "Backbone", kind: EngineKind = "auto") -> Engine:
+def make_engine(
+    backbone: "Backbone", kind: EngineKind = "auto", *, frames: int | None = None
+) -> Engine:
     """Make an engine for a backbone.
 
     Args:
@@ -62,9 +69,11 @@ def make_engine(backbone: "Backbone", kind: EngineKind = "auto") -> Engine:
         kind: ``auto`` is PyTorch in half precision where there is a GPU, otherwise the fastest
             installed engine that agrees with PyTorch. Each is checked once per backbone and
             machine, and what was found is remembered in `home`.
+        frames: T of the clips; needed by backbones that see frames together, of no account to
+            others.
 
     Raises:
-        UsageError: ``kind`` is unknown or not installed.
+        UsageError: ``kind`` is unknown or not installed, or ``frames`` is missing.
         FrameFlowError: the engine asked for cannot run this backbone or does not agree with
             PyTorch. ``auto`` passes such an engine over with a line in the log.
 
@@ -77,11 +86,15 @@ def make_engine(backbone: "Backbone", kind: EngineKind = "auto") -> Engine:
     from frameflow.features import _agreement
 
     _check_kind(kind)
+    if not backbone.temporal:
+        frames = None
+    elif frames is None:
+        raise UsageError(f"{backbone.name} looks at clips: say of how many frames.")
     if kind == "torch" or (kind == "auto" and _cuda()):
-        return TorchEngine(backbone)
+        return build(backbone, "torch", frames=frames)
     if kind == "auto":
-        return _agreement.fastest(backbone)
-    return _agreement.checked(backbone, kind)
+        return _agreement.fastest(backbone, frames)
+    return _agreement.checked(backbone, kind, frames)
 
 
 def precision_of(kind: EngineKind) -> str:
@@ -94,27 +107,38 @@ def precision_of(kind: EngineKind) -> str:
     return "float16" if kind in ("auto", "torch") and _cuda() else "float32"
 
 
-def build(backbone: "Backbone", kind: str) -> Engine:
+def build(backbone: "Backbone", kind: str, *, frames: int | None = None) -> Engine:
     """Make an engine without checking what it computes.
+
+    Args:
+        backbone: as `make_engine` takes it.
+        kind: ``torch``, ``onnxruntime`` or ``openvino``.
+        frames: T of the clips, where the backbone sees frames together.
 
     Raises:
         ModuleNotFoundError: it is not installed.
         Exception: whatever its library raises where it cannot run the backbone.
     """
+    clip = {} if frames is None else {"frames": frames}
     if kind == "torch":
-        return TorchEngine(backbone)
+        return TorchEngine(backbone, **clip)
     make = OpenVinoEngine if kind == "openvino" else OnnxRuntimeEngine
     try:
-        return make(backbone)
+        return make(backbone, **clip)
     except ModuleNotFoundError:
         raise
     except Exception:
-        graph = graph_path(backbone, chunk=_CHUNK)
+        graph = graph_path(backbone, chunk=_chunk(frames), frames=frames)
         if not graph.exists():
             raise
         with contextlib.suppress(OSError):
             graph.unlink()  # it may have been damaged: export it again, once
-        return make(backbone)
+        return make(backbone, **clip)
+
+
+def _chunk(frames: int | None, at_once: int = _CHUNK) -> int:
+    """How many frames, or clips of so many frames, are worked on at once."""
+    return at_once if frames is None else max(1, at_once // frames)
 
 
 class _Chunked:
@@ -127,20 +151,23 @@ class _Chunked:
     precision = "float32"
     batch = _CPU_BATCH
 
-    def __init__(self, backbone: "Backbone", *, chunk: int) -> None:
+    def __init__(self, backbone: "Backbone", *, chunk: int, frames: int | None = None) -> None:
         self.dim = backbone.dim
         self.size = backbone.preprocess.size
         self.chunk = chunk
+        self.steps = None if frames is None else backbone.steps(frames)
+        clip = () if frames is None else (frames,)
+        self._taken = (*clip, self.size, self.size, 3)
+        self._given = (self.dim,) if self.steps is None else (self.steps, self.dim)
         self._turn = threading.Lock()
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        expected = (self.size, self.size, 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
+        if frames.dtype != np.uint8 or frames.shape[1:] != self._taken:
             raise UsageError(
-                f"Frames must be uint8 of shape (N, {self.size}, {self.size}, 3), "
+                f"Frames must be uint8 of shape (N, {', '.join(map(str, self._taken))}), "
                 f"not {frames.dtype} of shape {frames.shape}."
             )
-        found = np.empty((len(frames), self.dim), dtype=np.float32)
+        found = np.empty((len(frames), *self._given), dtype=np.float32)
         if len(frames):
             with self._turn:
                 self._run(frames, found)
@@ -165,21 +192,23 @@ class TorchEngine(_Chunked):
 
     name = "torch"
 
-    def __init__(self, backbone: "Backbone", *, device: str | None = None) -> None:
+    def __init__(
+        self, backbone: "Backbone", *, device: str | None = None, frames: int | None = None
+    ) -> None:
         import torch
 
         self._device = torch.device(device or ("cuda" if _cuda() else "cpu"))
         on_gpu = self._device.type == "cuda"
-        super().__init__(backbone, chunk=_GPU_CHUNK if on_gpu else 4)
+        chunk = _chunk(frames, _GPU_CHUNK if on_gpu else _CPU_CHUNK)
+        super().__init__(backbone, chunk=chunk, frames=frames)
         if on_gpu:
             self.precision, self.batch = "float16", _GPU_BATCH
         self._preprocess = backbone.preprocess
         model: Any = copy.deepcopy(backbone).eval().requires_grad_(False)
-        self._model = model.to(
-            self._device,
-            torch.float16 if on_gpu else torch.float32,
-            memory_format=torch.channels_last,
-        )
+        self._model = model.to(self._device, torch.float16 if on_gpu else torch.float32)
+        for layer in self._model.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.to(memory_format=torch.channels_last)
 
     def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
         import torch
@@ -199,15 +228,17 @@ class OnnxRuntimeEngine(_Chunked):
 
     name = "onnxruntime"
 
-    def __init__(self, backbone: "Backbone") -> None:
+    def __init__(self, backbone: "Backbone", *, frames: int | None = None) -> None:
         import onnxruntime
 
-        super().__init__(backbone, chunk=_CHUNK)
+        super().__init__(backbone, chunk=_chunk(frames), frames=frames)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
-            onnx_bytes(backbone, chunk=self.chunk), options, providers=["CPUExecutionProvider"]
+            onnx_bytes(backbone, chunk=self.chunk, frames=frames),
+            options,
+            providers=["CPUExecutionProvider"],
         )
         self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="onnxruntime")
 
@@ -224,12 +255,12 @@ class OpenVinoEngine(_Chunked):
 
     name = "openvino"
 
-    def __init__(self, backbone: "Backbone") -> None:
+    def __init__(self, backbone: "Backbone", *, frames: int | None = None) -> None:
         import openvino
 
-        super().__init__(backbone, chunk=_CHUNK)
+        super().__init__(backbone, chunk=_chunk(frames), frames=frames)
         core = openvino.Core()
-        model = core.read_model(onnx_bytes(backbone, chunk=self.chunk))
+        model = core.read_model(onnx_bytes(backbone, chunk=self.chunk, frames=frames))
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings))
 

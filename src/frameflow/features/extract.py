@@ -287,7 +287,8 @@ def _compute(
                 target = targets[index]
                 if (target.stream, target.flip) == (stream, flip):
                     row = number * encoder.views + target.view
-                    writer.add(index, job.key, features[row], clips[row].mask)
+                    mask = encoder.mask_of(stream, clips[row])
+                    writer.add(index, job.key, features[row], mask)
     writer.flush_full()
 
 
@@ -310,6 +311,6 @@ def _features(
         views=[targets[i].name for i in range(0, len(targets), streams)],
         bad=bad,
         dims=[backbone.dim for backbone in encoder.backbones],
-        frames=encoder.sampling.frames,
+        frames=encoder.steps,
         precision=encoder.precision,
     )

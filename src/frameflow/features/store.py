@@ -35,13 +35,15 @@ class FeatureSpec:
         weights: the digest of its weights.
         size, mean, std, interpolation: preprocessing.
         fit, crops: how a frame is brought to that size; ``crops`` is 1 unless ``fit="crops"``.
-        kind, gap, gain: the stream; 0 and 0 where it is RGB.
-        strategy, frames, stride, spacing: sampling.
+        follow: the side of a square that follows what moves; 0 where none does.
+        kind, gap, gain: the stream; 0 where they do not matter to its kind.
+        strategy, frames, stride, spacing, pace: sampling.
+        steps: S, features of a clip, where they are not as many as its frames.
         view, views: which clip of how many (moments times crops).
         random: whether the moments of the views were drawn at random, by the sample's key.
         flip: whether frames are mirrored left to right.
         precision: the engine's.
-        layer: what is stored of the backbone: ``pooled``, or ``grid2`` and the like.
+        layer: what is stored of the backbone, see `frameflow.models.backbones.Backbone.layer`.
     """
 
     backbone: str
@@ -65,7 +67,15 @@ class FeatureSpec:
     flip: bool = False
     precision: str = "float32"
     layer: str = "pooled"
+    pace: int = 1
+    follow: float = 0.0
+    steps: int | None = None
     format: int = FORMAT
+
+    @property
+    def length(self) -> int:
+        """Features of a clip."""
+        return self.frames if self.steps is None else self.steps
 
     def digest(self) -> str:
         """16 hexadecimal digits over all of it."""
@@ -190,8 +200,8 @@ class FeatureStore:
             out: ``(N, T, D)`` float16 to be filled.
         """
         if not len(places) and out is None:
-            return np.empty((0, self.spec.frames, 0), np.float16), np.empty((0, 0), np.bool_)
-        shards, frames = self._shards, self.spec.frames
+            return np.empty((0, self.spec.length, 0), np.float16), np.empty((0, 0), np.bool_)
+        shards, frames = self._shards, self.spec.length
         if out is None:
             out = np.empty((len(places), frames, shards[places[0, 0]].shape[2]), np.float16)
         mask = np.empty((len(places), frames), np.bool_)
@@ -201,7 +211,7 @@ class FeatureStore:
         return out, mask
 
     def _add(self, shard: Shard) -> None:
-        if shard.shape[1] != self.spec.frames:
+        if shard.shape[1] != self.spec.length:
             raise DamagedShard("its clips have another length")
         self._known.add(shard.path.name)
         self._shards.append(shard)

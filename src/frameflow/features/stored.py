@@ -41,7 +41,7 @@ class Features:
         views: the names of the views.
         bad: the samples that were set aside.
         dims: length of the features of a frame, of each stream.
-        frames: frames of a clip.
+        frames: features of a clip: as many as its frames, or what a video model gives.
         precision: of the engine that computed them.
 
     Attributes:
@@ -88,7 +88,8 @@ class Features:
             view: of all of them, or ``(n,)`` one for each.
 
         Returns:
-            ``(n, T, D)`` float32 features and ``(n, T)`` bool masks, False for padded frames.
+            ``(n, T, D)`` float32 features and ``(n, T)`` bool masks, False for frames that are
+            padded for any stream.
         """
         import torch
 
@@ -113,10 +114,11 @@ class Features:
 
     def _gather(self, rows: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
         halves = np.empty((len(rows), self.frames, self.dim), dtype=np.float16)
-        mask = np.empty((len(rows), self.frames), dtype=np.bool_)
+        mask = np.ones((len(rows), self.frames), dtype=np.bool_)
         begin = 0
         streams = zip(self._stores[view], self._places[view], self._dims, strict=True)
         for store, places, dim in streams:
-            _, mask = store.gather(places[rows], halves[:, :, begin : begin + dim])
+            _, own = store.gather(places[rows], halves[:, :, begin : begin + dim])
+            mask &= own
             begin += dim
         return halves, mask

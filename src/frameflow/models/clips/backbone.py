@@ -27,6 +27,8 @@ class ClipBackbone(Backbone):
         options: how its architecture departs from the published one, where a file says so.
     """
 
+    framewise = False
+
     def __init__(
         self,
         model: nn.Module,
