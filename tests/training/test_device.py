@@ -10,30 +10,37 @@ from torch import nn
 from frameflow.config import Train
 from frameflow.errors import FrameFlowError, UsageError
 from frameflow.training import _device
-from frameflow.training._device import Precision, arrange, computes_bfloat16, training_device
+from frameflow.training._device import Precision, arrange, bfloat16_pays, training_device
 from frameflow.training._learner import Learner
 
 CPU = torch.device("cpu")
 
 
+def depthwise() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 1))
+
+
 @pytest.mark.parametrize("able", [True, False])
-def test_auto_is_what_the_processor_computes(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+def test_auto_is_what_the_processor_computes_faster(
+    monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert computes_bfloat16(CPU) is able
-    assert Precision("auto", CPU).dtype == (torch.bfloat16 if able else None)
+    assert Precision("auto", CPU, tiny_module()).dtype == (torch.bfloat16 if able else None)
+    assert Precision("auto", CPU, depthwise()).dtype is None
+    assert Precision("bfloat16", CPU, depthwise()).dtype == torch.bfloat16
 
 
 def test_autocast_computes_in_the_precision() -> None:
     layer, x = nn.Linear(3, 2), torch.ones(1, 3)
     for wanted, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        with Precision(wanted, CPU).autocast():
+        with Precision(wanted, CPU, layer).autocast():
             assert layer(x).dtype == dtype
 
 
 def test_float16_needs_a_gpu() -> None:
     with pytest.raises(UsageError, match="needs a GPU; on a CPU choose bfloat16"):
-        Precision("float16", CPU)
+        Precision("float16", CPU, tiny_module())
 
 
 def test_heads_alone_learn_in_float32() -> None:
@@ -150,6 +157,7 @@ def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gpus_of_old_do_not_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tiny_module()
     asked = SimpleNamespace(is_bf16_supported=lambda including_emulation: including_emulation)
     monkeypatch.setattr(_device.torch, "cuda", asked)
-    assert not computes_bfloat16(torch.device("cuda"))
+    assert not bfloat16_pays(torch.device("cuda"), module)

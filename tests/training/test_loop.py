@@ -249,3 +249,126 @@ def test_oversampling_draws_classes_alike() -> None:
     settings = Train(balance="oversample")
     drawn = np.concatenate(list(batches(targets, settings, np.random.default_rng(0))))
     assert 0.4 < (targets[drawn] == 1).mean() < 0.6
+
+
+def test_steps_that_are_added_up_are_one_larger_step(make_head: Heads, make_examples: Data) -> None:
+    """Batches of 7 and 8 of 30 samples: each sample weighs the same."""
+    heads, rates = [make_head(), make_head()], []
+    for head, (size, accumulate) in zip(heads, [(30, 1), (8, 4)]):
+        head.norm, head.drop = nn.Identity(), nn.Identity()  # which see a batch as a whole
+        settings = Train(
+            epochs=3, batch_size=size, accumulate=accumulate, lr=0.05, optimizer="sgd",
+            weight_decay=0, clip_grad=0.5,
+        )  # fmt: skip
+        # One view: a batch draws the views of its samples, so others would be drawn.
+        fitted = train_head(head, make_examples(30, views=1), None, settings)
+        rates.append([row.lr for row in fitted.history])
+    assert rates[0] == rates[1]
+    for one, other in zip(*(head.state_dict().values() for head in heads)):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_average_is_what_is_scored_and_kept(make_head: Heads, make_examples: Data) -> None:
+    validation, heads = make_examples(40, seed=1), []
+    for ema in (None, 0.95):
+        heads.append(make_head())
+        settings = Train(epochs=3, batch_size=16, lr=0.02, ema=ema)
+        fitted = train_head(heads[-1], make_examples(), validation, settings)
+        kept = score(predict(heads[-1], validation), validation.targets)
+        assert kept[0] == pytest.approx(fitted.best_loss)
+    assert not same(*heads)
+
+
+def test_rounds_start_from_the_best_with_a_lower_rate(
+    make_head: Heads, make_examples: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from frameflow.training._learner import Learner
+
+    begun = []
+    real = Learner.restart
+
+    def restart(self: Learner, weights: dict[str, torch.Tensor]) -> None:
+        real(self, weights)
+        assert not self.optimizer.state
+        validation = make_examples(40, seed=1)
+        begun.append(score(predict(self.module, validation), validation.targets)[0])
+
+    monkeypatch.setattr(Learner, "restart", restart)
+    settings = Train(
+        epochs=6, batch_size=16, lr=0.3, schedule="constant", warmup_epochs=0, patience=2,
+        rounds=(1.0, 0.1, 0.01), optimizer="adam",
+    )  # fmt: skip
+    fitted = train_head(make_head(), make_examples(), make_examples(40, seed=1), settings)
+    assert len(fitted.ends) == 3
+    assert fitted.epochs == fitted.ends[-1]
+    starts = [0, *fitted.ends[:-1]]
+    for number, (start, end) in enumerate(zip(starts, fitted.ends)):
+        rows = fitted.history[start:end]
+        assert [row.lr for row in rows] == pytest.approx([0.3 * 0.1**number] * len(rows))
+        losses = [row.val_loss for row in fitted.history[:end] if row.val_loss is not None]
+        early = end - max(1 + int(np.argmin(losses)), start) >= 2
+        assert early or end - start == 6
+    for start, loss in zip(starts[1:], begun):
+        before = [row.val_loss for row in fitted.history[:start] if row.val_loss is not None]
+        assert loss == pytest.approx(min(before))
+    assert fitted.best_loss == min(row.val_loss or 9 for row in fitted.history)
+
+
+def test_without_validation_a_round_goes_on_from_the_last_epoch(
+    make_head: Heads, make_examples: Data
+) -> None:
+    settings = Train(epochs=2, rounds=(1.0, 0.5), patience=1)
+    fitted = train_head(make_head(), make_examples(), None, settings)
+    assert fitted.ends == [2, 4]
+    assert fitted.best_epoch == 4
+    assert not fitted.stopped_early
+
+
+def test_several_labels_are_learned(make_head: Heads, make_examples: Data) -> None:
+    def several(samples: int, seed: int) -> FeatureExamples:
+        examples = make_examples(samples, seed=seed, noise=0.3)
+        targets = np.eye(4, dtype=np.float32)[examples.targets]
+        targets[:, 3] = examples.targets >= 2  # classes 2 and 3 share a label
+        return FeatureExamples(examples.features, targets)
+
+    validation, head = several(40, 1), make_head()
+    settings = Train(epochs=30, batch_size=16, lr=0.03, balance="oversample")
+    fitted = train_head(head, several(120, 0), validation, settings)
+    logits = predict(head, validation)
+    assert ((logits > 0).numpy() == validation.targets).mean() > 0.95
+    best = fitted.history[fitted.best_epoch - 1]
+    assert best.val_top1 is not None
+    assert best.val_top1 > 0.95
+    assert best.val_loss == pytest.approx(score(logits, validation.targets)[0], rel=1e-5)
+
+
+def test_oversampling_of_several_labels_draws_rare_ones_more() -> None:
+    targets = np.zeros((1000, 3), dtype=np.float32)
+    targets[:900, 0] = 1
+    targets[900:950, 1] = 1
+    settings = Train(balance="oversample")  # the last 50 have no label: a class of their own
+    drawn = np.concatenate(list(batches(targets, settings, np.random.default_rng(0))))
+    shares = [(drawn < 900).mean(), ((drawn >= 900) & (drawn < 950)).mean(), (drawn >= 950).mean()]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.06)
+
+
+def test_streams_that_learn_on_their_own_are_trained(make_examples: Data) -> None:
+    class Streams(nn.Module):
+        """Logits (B, 2, K) in training and (B, K) after it, as late fusion gives."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = nn.ModuleList(nn.Linear(6, 4) for _ in range(2))
+
+        def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            mean = (features * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            logits = [part(half) for part, half in zip(self.parts, mean.split(6, dim=1))]
+            stacked = torch.stack(logits, dim=1)
+            return stacked if self.training else stacked.softmax(2).mean(1).log()
+
+    torch.manual_seed(0)
+    module, test = Streams(), make_examples(80, seed=5)
+    settings = Train(epochs=20, lr=0.05, batch_size=16)
+    fitted = train_head(module, make_examples(), make_examples(40, seed=1), settings)
+    assert score(predict(module, test), test.targets)[1] > 0.9
+    assert fitted.history[-1].train_top1 > 0.8

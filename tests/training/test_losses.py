@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -46,6 +46,7 @@ def test_focal_loss_smooths_as_cross_entropy_does() -> None:
     torch.testing.assert_close(focal(logits, truth), plain)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 5), st.integers(0, 100))
 def test_focal_loss_is_its_formula(gamma: float, seed: int) -> None:
     logits, truth = some_logits(9, seed=seed), torch.from_numpy(TARGETS)
@@ -90,6 +91,7 @@ def test_effective_numbers_weigh_between_none_and_counts() -> None:
         assert weights[targets].mean() == pytest.approx(1)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=60), st.sampled_from(["weights", "effective"])
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_clips import EVERYTHING, TinyVideos, tiny_module
 from torch import nn
@@ -48,6 +48,7 @@ def test_it_runs_on_videos_with_backbones_that_learn() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=40))
 def test_the_suggestion_lies_within_the_range(losses: list[float]) -> None:
     rates = np.geomspace(1e-5, 1, len(losses)).tolist()

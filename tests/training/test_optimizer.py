@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frameflow.config import Train
@@ -49,6 +49,7 @@ def test_the_rate_falls_to_a_tenth_where_the_loss_stays(losses: list[float], fac
     assert plateau_factor(losses, Train()) == 1
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 10), max_size=30), st.integers(1, 4))
 def test_what_is_learned_from_a_part_is_learned_again_from_the_whole(
     losses: list[float], plateau: int

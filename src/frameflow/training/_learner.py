@@ -45,7 +45,7 @@ class Learner:
         self.device = training_device()
         self.policy = Policy(module, backbones, settings)
         wanted = settings.precision if self.policy.backbones_learn else "float32"
-        self.precision = Precision(wanted, self.device)
+        self.precision = Precision(wanted, self.device, module)
         module.to(self.device)
         if self.policy.backbones_learn:
             arrange(module, torch.channels_last)
