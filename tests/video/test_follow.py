@@ -61,7 +61,7 @@ PLACES = st.tuples(st.floats(30, WIDTH - 30), st.floats(24, HEIGHT - 24))
 PANS = st.tuples(st.floats(-40, 40), st.floats(-12, 12))
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(PLACES, PLACES, PANS, st.integers(0, 9))
 def test_the_centre_is_on_what_moves_whether_the_camera_is_still_or_pans(
     start: tuple[float, float], end: tuple[float, float], pan: tuple[float, float], seed: int
@@ -77,7 +77,7 @@ def test_the_centre_is_on_what_moves_whether_the_camera_is_still_or_pans(
         assert off.mean() < 0.08 * HEIGHT
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(PLACES, PLACES, PANS, st.integers(0, 9))
 def test_the_camera_is_found_to_parts_of_a_pixel(
     start: tuple[float, float], end: tuple[float, float], pan: tuple[float, float], seed: int
