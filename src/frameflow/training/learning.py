@@ -16,6 +16,7 @@ from torch import nn
 
 from frameflow.config import Recipe, Train
 from frameflow.data.manifest import Manifest, Sample
+from frameflow.training._checkpoint import find_checkpoints
 from frameflow.training.examples import Examples, FeatureExamples, FeatureSource, in_memory
 from frameflow.training.targets import targets_of
 
@@ -161,7 +162,8 @@ def fit_recognizer(
         )  # fmt: skip
     else:
         module = trainee(recognizer)
-        if not resume:
+        # A checkpoint brings what was fitted; a run killed before its first one has none.
+        if not (resume and folder and find_checkpoints(folder)):
             prepare_head(recognizer, module, training, settings)
         fitted = fit(
             module, training, validation, settings,
