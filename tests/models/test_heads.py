@@ -218,7 +218,7 @@ def test_a_paper_is_named(name: str) -> None:
     ("name", "options", "said"),
     [
         ("grue", {}, r"No head is named 'grue'. Did you mean 'gru'"),
-        ("mean_max_min_std", {}, r"There are average, bilstm-attention"),
+        ("mean_max_min_std", {}, r"There are attentive-probe, average"),
         ("gru", {"hiden": 3}, r"gru head has no option 'hiden'. Did you mean 'hidden'"),
         ("mean", {"zzz": 3}, r"no option 'zzz'. It knows dropout, standardise"),
         ("gru", {"layers": 4}, r"layers \(4\) of the gru head must be a whole number, 1 to 3"),

@@ -119,7 +119,7 @@ def build(backbone: "Backbone", kind: str, *, frames: int | None = None) -> Engi
         ModuleNotFoundError: it is not installed.
         Exception: whatever its library raises where it cannot run the backbone.
     """
-    clip = {} if frames is None else {"frames": frames}
+    clip: dict[str, Any] = {} if frames is None else {"frames": frames}
     if kind == "torch":
         return TorchEngine(backbone, **clip)
     make = OpenVinoEngine if kind == "openvino" else OnnxRuntimeEngine
@@ -208,7 +208,7 @@ class TorchEngine(_Chunked):
         self._model = model.to(self._device, torch.float16 if on_gpu else torch.float32)
         for layer in self._model.modules():
             if isinstance(layer, torch.nn.Conv2d):
-                layer.to(memory_format=torch.channels_last)
+                layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _run(self, frames: np.ndarray, found: np.ndarray) -> None:
         import torch

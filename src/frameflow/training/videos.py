@@ -307,7 +307,8 @@ class ClipExamples:
             images.append(stream_images(stream, changed[id(clip)]))
         if changes.flip:
             target = videos.mirror.flipped(target)
-        return images, clips[0].mask, np.asarray(target)
+        mask = np.logical_and.reduce([clip.mask for clip in clips])  # as of stored features
+        return images, mask, np.asarray(target)
 
 
 class VideoExamples(ClipExamples):
