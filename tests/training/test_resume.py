@@ -117,7 +117,7 @@ def test_stopped_at_any_batch_it_resumes_to_the_same_weights(
     # An odd number of batches into the training, over and over, until it comes to its end.
     module, stops = tiny_module(), 0
     while True:
-        training = Broken(11, workers=workers)
+        training = Broken(17, workers=workers)
         try:
             found = fit_tiny(module, training, tmp_path, settings=settings, resume=stops > 0)
             break
