@@ -37,7 +37,7 @@ class CrossAttention(nn.Module):
         """``(B, S, D)`` tokens and ``(B, S)`` mask to ``(B, D)``."""
         known = self.project_tokens(self.before_attention(tokens))
         key, value = known.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query = self.query.expand(len(tokens), -1, -1)
+        query = self.query.expand(tokens.shape[0], -1, -1)
         asked = self.project_query(query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         found = F.scaled_dot_product_attention(asked, key, value, mask[:, None, None, :])
         x = query + self.dropout(found.transpose(1, 2).flatten(2))
