@@ -185,7 +185,9 @@ def check(recipe: Recipe, clips: Manifest, folder: Path) -> Recognizer:
         assert logits.isfinite().all()
         recognizer.save(folder / "saved")
         again = Recognizer.load(folder / "saved")
-        assert torch.equal(again(inputs, mask), logits)
+        # Products of matrices may differ in the last bit by where they lie in memory.
+        torch.testing.assert_close(again(inputs, mask), logits, rtol=0, atol=1e-6)
+    torch.testing.assert_close(again.state_dict(), recognizer.state_dict(), rtol=0, atol=0)
     return recognizer
 
 
