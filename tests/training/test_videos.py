@@ -390,6 +390,20 @@ def test_a_video_that_vanishes_meanwhile_is_named(backbones, videos: Path) -> No
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
 
 
+def test_too_many_bad_videos_end_the_first_pass_with_no_thread_left(
+    backbones, videos: Path
+) -> None:
+    samples = few(videos)
+    for sample in samples[:3]:
+        (videos / sample.video).write_bytes(b"no video")
+    recipe = load_recipe("default", [*TINY, "max_bad=0.2"])
+    labels = sorted({sample.label for sample in samples})
+    with pytest.raises(FrameFlowError, match="2 of 6 videos cannot be read") as caught:
+        Videos(Manifest(samples, videos), recipe, backbones(recipe), labels, purpose="train")
+    assert caught.tb is not None  # the traceback is held, and with it all that was going on
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batch")]
+
+
 def test_samples_that_show_the_same_frames_are_read_once(make, made_videos, monkeypatch) -> None:
     read = []
     real = read_clips

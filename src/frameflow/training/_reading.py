@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
 import torch
@@ -85,8 +85,9 @@ def read_all(
     with (
         progress("Reading", total=len(jobs), unit="clips") as advance,
         keeper or nullcontext(),
+        closing(in_order(timed, jobs, workers=workers)) as found,
     ):
-        for (key, _), (clips, seconds) in in_order(timed, jobs, workers=workers):
+        for (key, _), (clips, seconds) in found:
             if isinstance(clips, str):
                 quarantine.add(key, clips)
                 quarantine.check()
