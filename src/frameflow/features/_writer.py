@@ -128,7 +128,7 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         views=request.total_views,
         random=encoder.random,
         flip=flip,
-        precision=encoder.precision,
+        precision=encoder.precisions[stream],
         layer=backbone.layer,
         pace=choice.pace,
         follow=follow_of(choice),

@@ -36,7 +36,6 @@ class ClipEncoder:
     Attributes:
         requests: what is read of a video.
         request_of: for each stream the index of its request.
-        precision: of the engines.
         views: clips of a sample, moments times crops.
         dim: length of the features of a frame, all streams one after the other.
         steps: S, how many features a clip has: T, unless a video model gives another number.
@@ -76,7 +75,7 @@ class ClipEncoder:
         self.crops = max(crops)
         self.views = views * self.crops
         self._kind = engine
-        self.precision = precision_of(engine)
+        precision_of(engine)  # a mistake shows at once
 
     @cached_property
     def engines(self) -> tuple[Engine, ...]:
@@ -87,6 +86,25 @@ class ClipEncoder:
                 frames = self.sampling.frames
                 made[id(backbone)] = make_engine(backbone, self._kind, frames=frames)
         return tuple(made[id(backbone)] for backbone in self.backbones)
+
+    @cached_property
+    def precisions(self) -> tuple[str, ...]:
+        """The precision of each stream's engine.
+
+        It is known beforehand, but for backbones that see frames together.
+        """
+        known = precision_of(self._kind)
+        if self._kind != "auto" or known != "float32":
+            return (known,) * len(self.streams)
+        return tuple(
+            self.engines[i].precision if backbone.temporal else known
+            for i, backbone in enumerate(self.backbones)
+        )
+
+    @property
+    def precision(self) -> str:
+        """The precisions of the engines, each once."""
+        return ", ".join(dict.fromkeys(self.precisions))
 
     @property
     def engine(self) -> str:
