@@ -424,3 +424,28 @@ def test_preparing_leaves_hidden_frames_out(name: str) -> None:
     assert other.standardise is not None
     torch.testing.assert_close(one.standardise.state_dict(), other.standardise.state_dict())
     assert not torch.equal(one.standardise.scale, torch.ones_like(one.standardise.scale))
+
+
+def test_blocks_have_one_size_each_and_the_weights_they_were_given() -> None:
+    head = build_head(
+        "statistics", dim=5, dims=[2, 3], frames=FRAMES, classes=3, segments=2, centre=True,
+        blocks=[0.5, 1.0, 0.25],
+    )  # fmt: skip
+    sizes = torch.tensor([1.0, 100.0, 0.01, 3.0, 7.0])
+    features = torch.randn(50, FRAMES, 5, generator=torch.Generator().manual_seed(0)) * sizes
+    mask = torch.ones(50, FRAMES, dtype=torch.bool)
+    head.prepare([(features[:20], mask[:20]), (features[20:], mask[20:])])
+    found = head.summary(features, mask).view(50, 4, 5)  # mean, change, two parts
+    assert torch.allclose(found.mean(dim=0), torch.zeros(4, 5), atol=1e-5)
+    energy = found.square().mean(dim=0)
+    for streams in (slice(0, 2), slice(2, 5)):
+        shares = [energy[rows, streams].sum() for rows in ([0], [2, 3], [1])]
+        assert torch.allclose(torch.stack(shares), torch.tensor([0.5, 1.0, 0.25]) / 1.75 / 2)
+    # Within a block sizes relative to each other stay: the second number is the largest.
+    assert energy[0, 1] > 1000 * energy[0, 0]
+
+
+def test_blocks_are_checked() -> None:
+    for blocks in ([1.0, 2.0], [0, 0, 0], [1, 1, -1], "mean", [True, 1, 1]):
+        with pytest.raises(UsageError, match=r"blocks .* must be 3 numbers"):
+            build_head("statistics", dim=4, frames=FRAMES, classes=3, blocks=blocks)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.data.splits import check_leaks
 from frameflow.errors import FrameFlowError, LeakError, UsageError
+from frameflow.training.crossval import crossval
 from frameflow.training.pipeline import resume, train
 from frameflow.training.run import Run
 
@@ -219,3 +221,31 @@ def test_resuming_a_finished_run_does_nothing(
 def test_there_is_nothing_to_resume_before_the_manifest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no manifest\.csv"):
         resume(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["frozen", "cut", "end-to-end"])
+def test_several_labels_a_clip(
+    way: str, manifest: Manifest, tiny: list[str], tmp_path: Path
+) -> None:
+    """One label is a colour, the other the pattern of some groups."""
+    several = manifest.replace(
+        replace(s, label=f"{s.label}|odd" if s.group in {"g1", "g3", "g5"} else s.label)
+        for s in manifest
+    )
+    learning = {
+        "frozen": [],
+        "cut": ["streams.0.cut=layer2", "train.learn=[{parts: ['*']}]", "train.epochs=2"],
+        "end-to-end": ["train.learn=[{parts: ['*']}]", "train.epochs=2"],
+    }[way]
+    run = train(
+        several, overrides=[*tiny, *learning, "multilabel=true"], out=tmp_path / way, engine="torch"
+    )
+    assert run.recipe.way == way
+    assert run.recognizer().labels == ["blå", "green, dark", "odd", "red"]
+    assert 0 < run.metrics["map"] <= 1
+    result = crossval(
+        several, recipe=run.recipe, folds=3, out=tmp_path / "cv", engine="torch",
+        overrides=["split.val=0", "train.epochs=1"],
+    )  # fmt: skip
+    assert result.held_out.probabilities.shape == (36, 4)
+    assert "present" in (tmp_path / "cv" / "predictions.csv").read_text(encoding="utf-8")

@@ -308,9 +308,13 @@ def _write(out: Path, result: CrossvalResult, manifest: Manifest) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(result.recipe))
     manifest.write(out / "manifest.csv")
-    Predictions(manifest.samples, result.labels, result.held_out.probabilities).write_csv(
-        out / "predictions.csv"
+    found = Predictions(
+        manifest.samples,
+        result.labels,
+        result.held_out.probabilities,
+        multilabel=result.recipe.multilabel,
     )
+    found.write_csv(out / "predictions.csv")
     write_text(out / "crossval.csv", result.csv())
     write_text(out / "crossval.md", result.markdown())
     write_json(out / "crossval.json", result.to_dict())

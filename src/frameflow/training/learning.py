@@ -200,7 +200,9 @@ def recognizer_features(
     if module is recognizer.head:
         assert isinstance(batch.inputs, torch.Tensor)
         return batch.inputs.float(), batch.mask
-    features = module.encode(batch.inputs)  # type: ignore[operator]
+    inputs = batch.inputs  # of videos a list of uint8, of a store halves
+    given = inputs.float() if isinstance(inputs, torch.Tensor) else inputs
+    features = module.encode(given)  # type: ignore[operator]
     if features.shape[1] != batch.mask.shape[1]:  # a video model's, all of them count
         return features, batch.mask.new_ones(features.shape[:2])
     return features, batch.mask

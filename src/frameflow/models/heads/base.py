@@ -53,6 +53,37 @@ class Standardise(nn.Module):
         self.scale.copy_(torch.where(deviation > 0, 1 / deviation.clamp(min=floor), 1.0))
 
 
+class StandardiseBlocks(Standardise):
+    """Blocks of dimensions brought to zero mean and to given sizes, each with one scale.
+
+    Within a block dimensions keep their sizes relative to each other, so the many that hardly
+    vary stay quiet. The mean squared length of a whole row becomes the sum of ``weights``.
+
+    Args:
+        blocks: ``(dim,)`` int64, the number of each dimension's block.
+        weights: of each block, its mean squared length.
+    """
+
+    blocks: Tensor
+    weights: Tensor
+
+    def __init__(self, blocks: Tensor, weights: Tensor) -> None:
+        super().__init__(len(blocks))
+        self.register_buffer("blocks", blocks, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+
+    @torch.no_grad()
+    def set(self, moments: "Moments") -> None:
+        if moments.count == 0:
+            return
+        variance = moments.deviation.square()
+        total = torch.zeros(len(self.weights), dtype=variance.dtype, device=variance.device)
+        total.index_add_(0, self.blocks, variance)
+        scale = torch.where(total > 0, (self.weights / total.clamp(min=1e-30)).sqrt(), 0.0)
+        self.mean.copy_(moments.mean)
+        self.scale.copy_(scale[self.blocks])
+
+
 class Moments:
     """Mean and deviation of rows that come in batches, in double precision.
 
@@ -242,6 +273,18 @@ class Head(nn.Module):
         if not number or not 0 <= value < 1:  # type: ignore[operator]
             raise UsageError(
                 f"{what} ({value!r}) of the {cls.name} head must be a number, 0 or more and < 1."
+            )
+
+    @classmethod
+    def _weights(cls, what: str, value: object, *, count: int) -> None:
+        numbers = isinstance(value, list | tuple) and all(
+            isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < math.inf
+            for n in value
+        )
+        if not numbers or len(value) != count or not any(value):  # type: ignore[arg-type]
+            raise UsageError(
+                f"{what} ({value!r}) of the {cls.name} head must be {count} numbers, "
+                f"0 or more and not all 0."
             )
 
     @classmethod

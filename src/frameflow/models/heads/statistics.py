@@ -1,13 +1,16 @@
 """Statistics of the features over time, then a linear classifier."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from frameflow.errors import UsageError
 from frameflow.models.heads.base import (
     Head,
     Standardise,
+    StandardiseBlocks,
     hide,
     max_over,
     visible_first,
@@ -26,7 +29,11 @@ class StatisticsHead(Head):
     Args:
         segments: parts of the clip whose means are taken; 0 for none.
         spread: take maximum, deviation and change too, not the means alone.
+        blocks: three weights, of the mean, of the parts' means and of the change: these are the
+            statistics then, and each is brought to one size over all its numbers, stream by
+            stream, instead of number by number. None: `spread` says which there are.
         dropout: share of the statistics that is dropped in training.
+        dims: the length of each stream's features, for ``blocks``; one stream where None.
         **shape: ``dim``, ``frames``, ``classes``, ``standardise`` (of the statistics), ``centre``
             (of the parts' means only: they are taken from the mean of the whole clip).
     """
@@ -36,13 +43,24 @@ class StatisticsHead(Head):
     paper: ClassVar[str] = "Ng et al. 2015 (pooling); Wang et al., Temporal segment networks, 2016"
 
     def __init__(
-        self, *, segments: int = 4, spread: bool = True, dropout: float = 0.5, **shape: Any
+        self,
+        *,
+        segments: int = 4,
+        spread: bool = True,
+        blocks: Sequence[float] | None = None,
+        dropout: float = 0.5,
+        dims: Sequence[int] | None = None,
+        **shape: Any,
     ) -> None:
         self._whole("segments", segments, least=0)
         self._flag("spread", spread)
         self._share("dropout", dropout)
+        if blocks is not None:
+            self._weights("blocks", blocks, count=3)
         self.segments = segments
         self.spread = spread
+        self.blocks = blocks
+        self.dims = dims
         super().__init__(**shape)
         self.dropout = nn.Dropout(dropout)
         self.classifier = zeroed(nn.Linear(self.length, self.classes))
@@ -50,10 +68,24 @@ class StatisticsHead(Head):
     @property
     def length(self) -> int:
         """How many statistics there are."""
+        if self.blocks is not None:
+            return self.dim * (2 + self.segments)
         return self.dim * ((4 if self.spread else 1) + self.segments)
 
     def make_standardise(self) -> Standardise:
-        return Standardise(self.length)
+        if self.blocks is None:
+            return Standardise(self.length)
+        dims = [self.dim] if self.dims is None else self.dims
+        if sum(dims) != self.dim:
+            raise UsageError(
+                f"dims ({list(dims)}) of the {self.name} head must add up to dim ({self.dim})."
+            )
+        mean, parts, change = self.blocks
+        weights = torch.tensor([mean, change, parts]) / (mean + change + parts) / len(dims)
+        stream = torch.arange(len(dims)).repeat_interleave(torch.tensor(dims))
+        kinds = torch.tensor([0, 1] + [2] * self.segments)
+        block = kinds.unsqueeze(1) * len(dims) + stream
+        return StandardiseBlocks(block.flatten(), weights.repeat_interleave(len(dims)))
 
     def centred(self, features: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
         return features
@@ -65,7 +97,8 @@ class StatisticsHead(Head):
         statistics = self.statistics(features, mask)
         if self.standardise is None:
             return statistics
-        return self.standardise(statistics) / self.length**0.5
+        found = self.standardise(statistics)
+        return found if self.blocks is not None else found / self.length**0.5
 
     def decide(self, summary: Tensor) -> Tensor:
         return self.classifier(self.dropout(summary))
@@ -84,10 +117,12 @@ class StatisticsHead(Head):
         means = torch.cat([visible, weights], dim=1) @ features
         mean = means[:, :1]
         parts = means[:, 1:] - mean if self.centre else means[:, 1:]
-        if not self.spread:
+        if not self.spread and self.blocks is None:
             return torch.cat([mean, parts], dim=1).flatten(1)
-        spread = (visible @ (features - mean).square() + 1e-12).sqrt()
         change = steps @ (features[:, 1:] - features[:, :-1]).abs()
+        if self.blocks is not None:
+            return torch.cat([mean, change, parts], dim=1).flatten(1)
+        spread = (visible @ (features - mean).square() + 1e-12).sqrt()
         largest = max_over(features, front).unsqueeze(1)
         return torch.cat([mean, largest, spread, change, parts], dim=1).flatten(1)
 
