@@ -394,8 +394,8 @@ def test_too_many_bad_videos_end_the_first_pass_with_no_thread_left(
     backbones, videos: Path
 ) -> None:
     samples = few(videos)
-    for sample in samples[:3]:
-        (videos / sample.video).write_bytes(b"no video")
+    for number in range(3):
+        (videos / samples[number].video).write_bytes(b"no video" * (number + 1))
     recipe = load_recipe("default", [*TINY, "max_bad=0.2"])
     labels = sorted({sample.label for sample in samples})
     with pytest.raises(FrameFlowError, match="2 of 6 videos cannot be read") as caught:
