@@ -151,11 +151,11 @@ def _measure(backbone: "Backbone", kinds: list[str], clip: int | None) -> dict[s
     begun = time.perf_counter()
     reference = torch_engine(frames)
     seconds = time.perf_counter() - begun
-    speed = each * len(frames) / seconds
+    own_speed = each * len(frames) / seconds
     found: dict[str, Check] = {}
     for kind in kinds:
         if kind == "torch":
-            found[kind] = Check(kind, True, frames_per_second=speed)
+            found[kind] = Check(kind, True, frames_per_second=own_speed)
             continue
         if seconds > _LONG and kind != "bfloat16":
             found[kind] = Check(kind, False, "comparing it would take minutes")
