@@ -263,8 +263,8 @@ def heads_rows() -> list[tuple[str, ...]]:
 
 
 def _yaml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
