@@ -175,13 +175,6 @@ def test_checks_are_made_once_and_remembered(
     assert set(content["engines"]) == {"openvino", "onnxruntime", "torch"}
 
 
-def test_each_engine_has_its_own_speed(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_agreement, "_speed", lambda *_: 1e9)
-    found = _agreement._measure(backbone, ["openvino", "onnxruntime", "torch"], None)
-    assert found["openvino"].frames_per_second == found["onnxruntime"].frames_per_second == 1e9
-    assert 0 < found["torch"].frames_per_second < 1e9
-
-
 def test_other_weights_are_checked_again(own_home: Path, backbone: Backbone) -> None:
     make_engine(backbone, "auto")
     other = build_backbone("mobilenetv3_small_050", weights="none", size=64)

@@ -15,7 +15,7 @@ import numpy as np
 
 from frameflow.features import engines
 from frameflow.features._files import write_whole
-from frameflow.features._onnx import identity, short_digest, versions
+from frameflow.features._onnx import MAKERS, identity, short_digest, versions
 from frameflow.features.home import home
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _said(error: Exception) -> str:
 
 
 def _key(backbone: "Backbone", clip: int | None = None) -> dict[str, object]:
-    libraries = versions("torch", "timm", "openvino", "onnxruntime")
+    libraries = versions(*MAKERS, "openvino", "onnxruntime")
     return identity(backbone, clip) | libraries | {"machine": _machine(), "cores": engines.cores()}
 
 

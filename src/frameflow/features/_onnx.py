@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from frameflow.models.backbones import Backbone
 
 OPSET = 17
+MAKERS = ("torch", "timm", "torchvision", "transformers")  # of what a graph is made from
 
 
 def onnx_bytes(backbone: "Backbone", *, chunk: int, frames: int | None = None) -> bytes:
@@ -37,7 +38,7 @@ def onnx_bytes(backbone: "Backbone", *, chunk: int, frames: int | None = None) -
 
 def graph_path(backbone: "Backbone", *, chunk: int, frames: int | None = None) -> Path:
     """Where the graph is remembered."""
-    made = {"chunk": chunk, "opset": OPSET} | versions("torch", "timm", "onnx")
+    made = {"chunk": chunk, "opset": OPSET} | versions(*MAKERS, "onnx")
     return (
         home()
         / "engines"
