@@ -52,12 +52,11 @@ def measure(name: str, video: Path, weights: str, threads: int | None) -> dict[s
     recipe = load_recipe(name)
     learning = [f"train.learn.{place}.epoch=0" for place in range(len(recipe.train.learn))]
     recipe = load_recipe(recipe, [*ONE_STEP, *learning])
-    row: dict[str, Any] = {"way": recipe.way}
-    row["input"] = f"{recipe.sampling.frames} x {recipe.streams[0].size or 'own'}"
+    row: dict[str, Any] = {}
     try:
         recognizer = built(recipe, weights)
     except FrameFlowError as error:
-        return row | {"cannot": str(error)}
+        return {"cannot": str(error)}
     backbones = list({id(each): each for each in recognizer.backbones()}.values())
     sources = {backbone.weights.source.split(",")[0] for backbone in backbones}
     row["weights"] = "random" if all(s.startswith("random") for s in sources) else "published"
@@ -128,7 +127,7 @@ def in_own_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=given.limit)
     except subprocess.TimeoutExpired:
-        return {"cannot": f"more than {given.limit} s"}
+        return {"cannot": f"takes more than {given.limit:g} s"}
     if found.returncode:
         last = (found.stderr.strip() or f"exit code {found.returncode}").splitlines()[-1]
         return {"cannot": last}
@@ -160,7 +159,7 @@ def line(name: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    from frameflow.config import recipe_names
+    from frameflow.config import load_recipe, recipe_names
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path("../shared/data/tennis7/Serve/v_Serve_g03_c01.mp4")
@@ -184,7 +183,12 @@ def main() -> None:
         "| s a step | s a prediction | GB | weights |\n|---|---|---|---|---|---|---|---|---|"
     )
     for name in given.recipes:
-        print(line(name, in_own_process(name, given)), flush=True)
+        recipe = load_recipe(name)
+        told = {
+            "way": recipe.way,
+            "input": f"{recipe.sampling.frames} x {recipe.streams[0].size or 'own'}",
+        }
+        print(line(name, told | in_own_process(name, given)), flush=True)
 
 
 if __name__ == "__main__":
