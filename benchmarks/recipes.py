@@ -153,8 +153,8 @@ def line(name: str, row: dict[str, Any]) -> str:
     begin = f"| `{name}` | {row.get('way', '')} | {row.get('input', '')} |"
     if "cannot" in row:
         return f"{begin} | | | | | {row['cannot']} |"
-    numbers = f" {row['parameters'] / 1e6:.1f} | {row['learning'] / 1e6:.1f} |"
-    seconds = f" {row['step']:.2f} | {row['prediction']:.2f} | {row['memory']:.1f} |"
+    numbers = f" {row['parameters'] / 1e6:.1f} | {row['learning'] / 1e6:.3g} |"
+    seconds = f" {row['step']:.2g} | {row['prediction']:.2g} | {row['memory']:.1f} |"
     return f"{begin}{numbers}{seconds} {row['weights']} |"
 
 
