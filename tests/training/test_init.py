@@ -88,6 +88,14 @@ def test_a_test_split_that_was_trained_on_is_refused(
     assert "LEAKY SPLIT" in run.report.read_text(encoding="utf-8")
 
 
+def test_the_same_split_again_is_no_leak(
+    manifest: Manifest, tiny: list[str], tmp_path: Path
+) -> None:
+    run = train(manifest, overrides=tiny, out=tmp_path / "1")
+    again = train(manifest, overrides=tiny, out=tmp_path / "2", init=run)
+    assert not again.metrics["leaky"]
+
+
 def test_another_backbone_is_refused(
     first: Run, manifest: Manifest, tiny: list[str], tmp_path: Path
 ) -> None:

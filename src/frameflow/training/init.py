@@ -43,18 +43,26 @@ def start_from(recognizer: "Recognizer", run: Run) -> None:
 
 
 def refuse_seen(run: Run, manifest: Manifest, *, allow: bool) -> bool:
-    """Whether a run was trained on clips or groups of a test or validation split.
+    """Whether a run has seen what is to be held out.
+
+    The test split must share nothing with what the run learned from or was stopped by, validation
+    nothing with what it learned from.
 
     Raises:
-        LeakError: it was, and ``allow`` is False.
+        LeakError: one does, and ``allow`` is False.
     """
-    held_out = manifest.where(lambda sample: sample.split in {"val", "test"})
-    try:
-        return leaks_from_training(run.manifest, held_out, foreign=True, split="test", allow=allow)
-    except LeakError as error:
-        raise LeakError(
-            f"--init {run.path} has been trained on what is to be scored. {error}"
-        ) from None
+    theirs = run.manifest
+    learned = theirs.where(lambda sample: sample.split == "train")
+    found = False
+    for seen, split in ((theirs, "test"), (learned, "val")):
+        part = manifest.split(split)
+        try:
+            found |= leaks_from_training(seen, part, foreign=True, split=split, allow=allow)
+        except LeakError as error:
+            raise LeakError(
+                f"--init {run.path} has been trained on what is to be scored. {error}"
+            ) from None
+    return found
 
 
 def _fill(backbone: "Backbone", given: "Backbone", run: Run, number: int) -> None:
