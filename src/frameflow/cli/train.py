@@ -1,7 +1,9 @@
 """`frameflow train`, `evaluate`, `crossval`, `demo`."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,37 +60,25 @@ def train(
         others = (overrides or None, out, fold, classes, seed, init, *flags)
         if recipe != "default" or any(option is not None for option in others):
             raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
-        run = resume_run(resume, engine=engine)
-    elif videos is None:
-        raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
-    elif find_lr:
-        found = run_find_lr(
-            videos,
-            recipe=recipe,
-            overrides=overrides or (),
-            fold=fold,
-            classes=classes,
-            seed=seed,
-            engine=engine,
-            allow_leak=allow_leak,
-            init=init,
-        )
-        typer.echo(str(found))
+        typer.echo(resume_run(resume, engine=engine).summary())
         return
-    else:
-        run = run_train(
-            videos,
-            recipe=recipe,
-            overrides=overrides or (),
-            out=out,
-            fold=fold,
-            classes=classes,
-            seed=seed,
-            engine=engine,
-            allow_leak=allow_leak,
-            init=init,
-        )
-    typer.echo(run.summary())
+    if videos is None:
+        raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
+    if find_lr and out is not None:
+        raise UsageError("--find-lr makes no run: leave --out away.")
+    start: Callable[..., Any] = run_find_lr if find_lr else partial(run_train, out=out)
+    found = start(
+        videos,
+        recipe=recipe,
+        overrides=overrides or (),
+        fold=fold,
+        classes=classes,
+        seed=seed,
+        engine=engine,
+        allow_leak=allow_leak,
+        init=init,
+    )
+    typer.echo(str(found) if find_lr else found.summary())
 
 
 def evaluate(
