@@ -162,7 +162,9 @@ def test_an_engine_agrees_over_clips(kind: EngineKind, which: str, shifted: Back
     assert engine.steps == backbone.steps(frames)
     with torch.no_grad():
         expected = backbone(normalise(clips, backbone.preprocess)).numpy()
-    assert _agreement.compare(found, expected)[1] == ""
+    # What agrees on the example clip in bfloat16 may be a little further off on others.
+    least = 0.999 if kind == "auto" else 0.9999
+    assert _agreement.compare(found, expected)[0] >= least
     if engine.precision == "float32":
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(engine(clips[1:2])[0], found[1])  # whatever is beside it

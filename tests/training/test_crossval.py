@@ -151,3 +151,22 @@ def test_groups_in_two_folds_are_refused(manifest: Manifest, tiny: list[str]) ->
 def test_wrong_use(manifest: Manifest, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         crossval(manifest, **options)
+
+
+@pytest.mark.parametrize("cut", ["null", "layer2"])
+def test_what_a_fold_learns_does_not_reach_the_next(
+    cut: str, videos: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folds give the same, whatever was trained before them."""
+    from frameflow.training import crossval as module
+
+    options = ["train.learn=[{parts: ['*'], lr: 1.0}]", "train.epochs=2", "split.val=0"]
+    seen: list[Samples] = []
+    real = module.study
+    monkeypatch.setattr(module, "study", lambda s, *rest: seen.append(s) or real(s, *rest))
+    first = crossval(videos, folds=3, overrides=[*tiny, *options, f"streams.0.cut={cut}"])
+    before = {k: v.clone() for k, v in seen[0].backbones[0].model.state_dict().items()}
+    again = real(seen[0], first.recipe, [0])
+    assert np.array_equal(first.held_out.probabilities, again.probabilities)
+    after = seen[0].backbones[0].model.state_dict()
+    assert all((before[key] == after[key]).all() for key in before)
