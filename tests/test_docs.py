@@ -105,7 +105,7 @@ def test_commands_run(page: Path, frameflow: Callable[..., Any], fast: list[str]
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
-    for line in text.splitlines():
+    for line in text.replace("\\\n", " ").splitlines():  # a backslash goes on in the next line
         if line.startswith("frameflow "):
             yield shlex.split(line, comments=True)[1:]
 
