@@ -13,6 +13,7 @@ import frameflow
 SOURCE = Path(frameflow.__file__).parent
 LAYERS = (
     {"errors"},
+    {"_overrides"},
     {"progress", "config", "recipes"},
     {"data"},
     {"video"},

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from frameflow._overrides import apply_override
 from frameflow.errors import UsageError, listing, near_names
 
 Strategy = Literal["uniform", "segments", "dense", "first"]
@@ -325,7 +326,7 @@ def load_recipe(source: str | Path | Recipe = "default", overrides: Sequence[str
     values = recipe.model_dump(mode="json")  # complete, so that every key has a place to override
     # A head's name first: it clears the options of the head before.
     for override in sorted(overrides, key=lambda text: not text.startswith("head.name=")):
-        _apply(values, override)
+        apply_override(values, override)
     return _checked(values, origin)
 
 
@@ -348,39 +349,6 @@ def _read(source: str | Path) -> tuple[str, str]:
         return Path(source).read_text(encoding="utf-8"), str(source)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {source} cannot be read: {error}") from None
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise UsageError(f"--set {override!r} must read key=value, for instance train.lr=0.001.")
-    *parents, last = key.strip().split(".")
-    node: Any = values
-    try:
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        if isinstance(node, list):
-            node[int(last)] = yaml.safe_load(text)
-        elif parents == ["head"] and last == "name":
-            # The options are those of the head that goes; the new one starts from its own.
-            if node.get("name") != text.strip():
-                node.clear()
-            node["name"] = text.strip()
-        else:
-            node[last] = _scalar(text)
-    except (IndexError, ValueError, TypeError, AttributeError):
-        raise UsageError(f"--set {override!r}: the recipe has no place {key.strip()!r}.") from None
-
-
-def _scalar(text: str) -> Any:
-    """YAML reads ``1e-3`` as a string; people mean the number."""
-    value = yaml.safe_load(text)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _explain(error: ValidationError, origin: str) -> str:
