@@ -126,6 +126,8 @@ def pytorch_loop(given: argparse.Namespace, videos: list[str]) -> dict[str, floa
     state = resolve(BACKBONE, given.weights, size=None, model=backbone).state
     backbone.load_state_dict({key: state[key] for key in backbone.state_dict()})
     classifier = torch.nn.Linear(1280, len(labels))
+    torch.nn.init.zeros_(classifier.weight)  # as ours begins
+    torch.nn.init.zeros_(classifier.bias)
     backbone.to(device).train()
     for layer in backbone.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):

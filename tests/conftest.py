@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,27 @@ def run_python(_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         return printed.getvalue()
 
     return run
+
+
+# A real browser --------------------------------------------------------------------------------
+
+CHROMIUM = os.environ.get("FRAMEFLOW_CHROMIUM") or shutil.which("chromium")
+BROWSER_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by Playwright; a test that opens a page takes ``browser.new_page()``.
+
+    The program is ``chromium`` on the path, or what FRAMEFLOW_CHROMIUM names.
+    """
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install it, or name it in FRAMEFLOW_CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
+        yield opened
+        opened.close()

@@ -14,11 +14,12 @@ SOURCE = Path(frameflow.__file__).parent
 LAYERS = (
     {"errors"},
     {"_overrides"},
-    {"progress", "config", "recipes"},
+    {"progress", "config", "recipes", "_files"},
     {"data"},
     {"video"},
     {"models"},
     {"features"},
+    {"pages"},
     {"evaluation", "audit"},
     {"inference"},
     {"training"},

@@ -141,17 +141,18 @@ def test_mistakes_have_pictures_where_the_video_is_there(
         write_video(tmp_path / f"{name}.mp4", frames)
     one = scored(videos=["wide.mp4", "tall.mp4", "gone.mp4"])
     found = page(one)
-    pictures = [attributes for tag, attributes in found.tags if tag == "img"]
+    pictures = [a for tag, a in found.tags if tag == "div" and a.get("class") == "strip"]
     mistakes = one.predictions.surest_mistakes(12)
     expected = [one.predictions.samples[row].video for row in mistakes]
     assert len(pictures) == sum(video != "gone.mp4" for video in expected) > 0
     assert "no longer where it was" in found.text
     for attributes in pictures:
-        kind, data = str(attributes["src"]).split(",")
+        uri = str(attributes["style"]).partition("url(")[2].removesuffix(")")
+        kind, data = uri.split(",")
         assert kind == "data:image/jpeg;base64"
         width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
-        wide = "wide" in str(attributes["alt"])
-        assert (width, height) == ((482, 242) if wide else (4 * 120 + 6, 240))
+        wide = "wide" in str(attributes["aria-label"])
+        assert (width, height) == ((8 * 200, 100) if wide else (8 * 100, 200))
 
 
 def test_learning_curves(scored: Callable[..., Any], tmp_path: Path) -> None:

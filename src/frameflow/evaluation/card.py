@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from frameflow._files import write_text
 from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest
 from frameflow.errors import listing
-from frameflow.evaluation._files import write_text
 from frameflow.evaluation._words import (
     bad_reasons,
     counted,

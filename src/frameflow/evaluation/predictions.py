@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from frameflow._files import write_json, write_text
 from frameflow.data.labels import join_labels, label_matrix
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError
-from frameflow.evaluation._files import write_json, write_text
 from frameflow.evaluation.metrics import rank
 from frameflow.evaluation.multilabel import THRESHOLD
 

@@ -3,16 +3,13 @@
 import csv
 import logging
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from frameflow._files import write_text
 from frameflow.data.manifest import Manifest, Sample
-from frameflow.evaluation import plots
-from frameflow.evaluation._files import write_text
-from frameflow.evaluation._thumbnails import sheet
 from frameflow.evaluation._words import (
     chance,
     chance_words,
@@ -28,6 +25,9 @@ from frameflow.evaluation._words import (
 )
 from frameflow.evaluation.metrics import confused_pairs
 from frameflow.evaluation.predictions import Predictions
+from frameflow.pages import plots
+from frameflow.pages.page import markup, render_page
+from frameflow.pages.strips import strip
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +68,11 @@ def render(
     recipe: str = "",
 ) -> str:
     """The page as text; see `write_report`."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
     scored = [entry for entry in metrics["per_class"] if entry["support"]]
     several, (figure, key, value) = multilabel(metrics), headline_figure(metrics)
     area = "average_precision" if several else "f1"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_template("report.html.j2")).render(
-        style=Markup(_template("report.css")),
+    return render_page(
+        "report.html.j2",
         metrics=metrics,
         headline=headline(metrics),
         warnings=warnings(metrics),
@@ -91,8 +85,8 @@ def render(
         several=several,
         chance=chance(metrics),
         chance_words=chance_words(metrics),
-        interval=Markup(_interval_bar(metrics, figure, value, metrics["intervals"][key])),
-        curves=[Markup(chart) for chart in _learning_curves(history, several)],
+        interval=markup(_interval_bar(metrics, figure, value, metrics["intervals"][key])),
+        curves=[markup(chart) for chart in _learning_curves(history, several)],
         classes=sorted(scored, key=lambda entry: (entry[area], entry["label"])),
         **(_slips(predictions, manifest) if several else _confusions(metrics)),
         mistakes=[] if several else _mistakes(predictions, manifest),
@@ -114,11 +108,9 @@ def _interval_bar(metrics: Metrics, figure: str, value: float, bounds: Any) -> s
 
 def _confusions(metrics: Metrics) -> dict[str, Any]:
     """The confusion matrix and its largest cells; nothing of these is defined in multi-label."""
-    from markupsafe import Markup
-
     names = labels(metrics)
     counts = np.array(metrics["confusion"]["counts"], dtype=np.int64)
-    drawn = Markup(plots.confusion_matrix(counts, names))
+    drawn = markup(plots.confusion_matrix(counts, names))
     return {"confusion": drawn, "pairs": _pairs(counts, names), "slips": []}
 
 
@@ -135,7 +127,7 @@ def _slips(predictions: Predictions, manifest: Manifest) -> dict[str, Any]:
                 "missed": predictions.labels[column] in sample.labels,
                 "probability": float(predictions.probabilities[row, column]),
                 "labels": sample.labels,
-                "picture": sheet(manifest, sample),
+                "picture": strip(manifest, sample),
             }
         )
     return {"confusion": "", "pairs": [], "slips": found}
@@ -166,7 +158,7 @@ def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, An
                 "predicted": label,
                 "probability": share,
                 "true_probability": own,
-                "picture": sheet(manifest, sample),
+                "picture": strip(manifest, sample),
             }
         )
     return found
@@ -210,7 +202,3 @@ def _columns(history: Path | None) -> dict[str, list[float | None]]:
         log.warning("%s is damaged (%s), so the report has no learning curves.", history, error)
         return {}
     return columns
-
-
-def _template(name: str) -> str:
-    return (resources.files("frameflow.evaluation") / "templates" / name).read_text("utf-8")

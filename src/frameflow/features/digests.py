@@ -5,15 +5,14 @@ Digests are remembered by path, size and time of change, so a data set is read o
 
 import hashlib
 import logging
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frameflow.data.containers import is_image_name
 from frameflow.errors import VideoError
+from frameflow.features._memory import memory_of
 from frameflow.features.home import home
 from frameflow.progress import progress
 
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
-_COMMIT_EVERY = 256
 _THREADS = 4  # reading waits for the disk; hashing leaves Python's lock
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS digests "
-    "(path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"
-)
 
 Digest = str | VideoError
 
@@ -53,10 +47,10 @@ def content_digests(
             stamps[path] = _stamp(path)
         except OSError as error:
             found[path] = _unreadable(path, error)
-    with _memory(remembered or home() / "digests.sqlite") as memory:
+    with memory_of(remembered or home() / "digests.sqlite", "digests") as memory:
         unknown = []
         for path, stamp in stamps.items():
-            known = memory.recall(path, stamp)
+            known = memory.recall(str(path.absolute()), stamp)
             if known is None:
                 unknown.append(path)
             else:
@@ -70,7 +64,7 @@ def content_digests(
             for path, digest in zip(unknown, pool.map(_read, unknown)):
                 found[path] = digest
                 if isinstance(digest, str) and _unchanged(path, stamps[path]):
-                    memory.remember(path, stamps[path], digest)
+                    memory.remember(str(path.absolute()), stamps[path], digest)
                 advance()
     return found
 
@@ -159,73 +153,3 @@ def _unreadable(path: Path, error: OSError) -> VideoError:
 
 def _number(value: float | None) -> str:
     return "" if value is None else repr(float(value))
-
-
-# Remembering ----------------------------------------------------------------------------------
-
-
-class _Memory:
-    """Digests by path and stamp; without a connection it forgets everything."""
-
-    def __init__(self, connection: sqlite3.Connection | None) -> None:
-        self._connection = connection
-        self._waiting: list[tuple[str, str, str]] = []
-
-    def recall(self, path: Path, stamp: str) -> str | None:
-        if self._connection is None:
-            return None
-        try:
-            row = self._connection.execute(
-                "SELECT digest FROM digests WHERE path = ? AND stamp = ?",
-                (str(path.absolute()), stamp),
-            ).fetchone()
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return None
-        return row[0] if row else None
-
-    def remember(self, path: Path, stamp: str, digest: str) -> None:
-        self._waiting.append((str(path.absolute()), stamp, digest))
-        if len(self._waiting) >= _COMMIT_EVERY:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._connection is None or not self._waiting:
-            return
-        try:
-            with self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", self._waiting
-                )
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            self._give_up(error)
-        self._waiting.clear()
-
-    def _give_up(self, error: Exception) -> None:
-        log.debug("Digests are not remembered: %s", error)
-        self._connection = None
-
-
-@contextmanager
-def _memory(file: Path) -> Iterator[_Memory]:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(file, timeout=30)
-    except (OSError, sqlite3.Error) as error:
-        log.debug("Digests are not remembered: %s", error)
-        yield _Memory(None)
-        return
-    with closing(connection):
-        try:
-            # Write-ahead logging lets others read meanwhile; a lost row costs one more reading.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_TABLE)
-            memory = _Memory(connection)
-        except sqlite3.Error as error:
-            log.debug("Digests are not remembered: %s", error)
-            memory = _Memory(None)
-        try:
-            yield memory
-        finally:
-            memory.flush()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frameflow._files import write_json
 from frameflow.config import Recipe, dump_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError
-from frameflow.evaluation._files import write_json
 from frameflow.evaluation._words import (
     bad_reasons,
     counted,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from frameflow._files import write_text
 from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError
-from frameflow.evaluation._files import write_text
 from frameflow.evaluation.metrics import rank
 from frameflow.evaluation.multilabel import THRESHOLD
 from frameflow.inference.paths import expand_paths as expand_paths

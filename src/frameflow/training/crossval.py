@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frameflow._files import write_json, write_text
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import add_folds, random_clip_folds, refuse_leaks
 from frameflow.errors import UsageError
-from frameflow.evaluation._files import write_json, write_text
 from frameflow.evaluation.predictions import Predictions
 from frameflow.progress import progress
 from frameflow.training.examples import view_means

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frameflow._files import write_text
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import refuse_leaks
 from frameflow.errors import FrameFlowError, UsageError, listing
-from frameflow.evaluation._files import write_text
 from frameflow.training._random import reproducible
 from frameflow.training.init import refuse_seen, start_from
 from frameflow.training.run import Run, new_run_folder, refuse_used_folder

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frameflow.evaluation.plots import Line, confusion_matrix, curves, interval_bar, nice_ticks
+from frameflow.pages.plots import Line, confusion_matrix, curves, interval_bar, nice_ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,0 +1,1 @@
+"""Pages of one file that open from disk without a network: their frame, plots and moving strips."""
