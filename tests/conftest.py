@@ -207,10 +207,14 @@ def run_python(_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 # A real browser --------------------------------------------------------------------------------
 
 CHROMIUM = os.environ.get("FRAMEFLOW_CHROMIUM") or shutil.which("chromium")
-BROWSER_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
