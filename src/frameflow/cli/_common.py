@@ -9,16 +9,20 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from frameflow.errors import FrameFlowError
 
+if TYPE_CHECKING:
+    from frameflow.data.manifest import Manifest
+
 Videos = Annotated[
     str, typer.Argument(help="A folder of class folders, or a manifest (.csv, .parquet).")
 ]
 ManifestFile = Annotated[Path, typer.Argument(help="A manifest (.csv or .parquet).")]
+OutManifest = Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="A name or a YAML file.")]
 Overrides = Annotated[
@@ -128,6 +132,14 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
         table.add_row(*map(escape, row))
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table)
+
+
+def print_counts(
+    manifest: "Manifest", *, by: str, labels: bool = True, multilabel: bool = False
+) -> None:
+    """A table of clips per label and split or fold."""
+    header, rows = manifest.counts(by, multilabel=multilabel)
+    print_table(header, rows if labels else rows[-1:])
 
 
 def _cell(value: Any) -> str:

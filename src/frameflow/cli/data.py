@@ -5,25 +5,29 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli._common import AsJson, ManifestFile, print_json, print_table
+from frameflow.cli import data_imports
+from frameflow.cli._common import (
+    AsJson,
+    ManifestFile,
+    OutManifest,
+    print_counts,
+    print_json,
+    print_table,
+)
 
 Several = Annotated[
     bool, typer.Option("--multilabel", help="A label cell holds several, joined by |.")
 ]
 
 app = typer.Typer(help="Make, split and check manifests.", no_args_is_help=True)
-imports = typer.Typer(help="Manifests of known data sets.", no_args_is_help=True)
-fetches = typer.Typer(help="Download known data sets.", no_args_is_help=True)
-app.add_typer(imports, name="import")
-app.add_typer(fetches, name="fetch")
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")]
+app.add_typer(data_imports.imports, name="import")
+app.add_typer(data_imports.fetches, name="fetch")
 
 
 @app.command()
 def scan(
     folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
-    out: Out = Path("manifest.csv"),
+    out: OutManifest = Path("manifest.csv"),
 ) -> None:
     """Write a manifest of a folder of class folders; what is no video is listed and left out."""
     from frameflow.data.scan import LEFT_OUT_TOLD, scan_folder
@@ -103,48 +107,3 @@ def check(
             typer.echo(line)
     if not report.ok:
         raise typer.Exit(1)
-
-
-@imports.command("ucf101")
-def import_ucf101(
-    videos: Annotated[Path, typer.Argument(help="The folder UCF-101.")],
-    annotations: Annotated[Path, typer.Option(help="The folder ucfTrainTestlist.")],
-    fold: Annotated[int, typer.Option(min=1, max=3, help="Which official split.")] = 1,
-    out: Out = Path("ucf101.csv"),
-    val: Annotated[float, typer.Option(help="The share of train cut for validation.")] = 0.15,
-    seed: int = 0,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Go on with the videos that are there.")
-    ] = False,
-) -> None:
-    """Write the manifest of an official split of UCF101."""
-    from frameflow.data.ucf101 import import_ucf101 as run_import
-
-    manifest = run_import(
-        videos, annotations, fold=fold, val_share=val, seed=seed, allow_missing=allow_missing
-    )
-    manifest.write(out)
-    print_counts(manifest, by="split", labels=False)
-    typer.echo(f"Wrote {out}: {manifest.describe()}")
-
-
-@fetches.command("ucf101")
-def fetch_ucf101(
-    into: Annotated[Path, typer.Option("--into", help="Where to unpack.")] = Path("ucf101"),
-    check_certificate: Annotated[
-        bool, typer.Option(help="Refuse a server whose certificate cannot be verified.")
-    ] = True,
-) -> None:
-    """Download UCF101 (videos 6.5 GB, lists) from its authors' site; goes on where it stopped."""
-    from frameflow.data.fetch import fetch
-
-    videos, annotations = fetch("ucf101", into, verify_certificate=check_certificate)
-    typer.echo(f"Now: frameflow data import ucf101 {videos} --annotations {annotations}")
-
-
-def print_counts(  # type: ignore[no-untyped-def]
-    manifest, *, by: str, labels: bool = True, multilabel: bool = False
-) -> None:
-    """A table of clips per label and split or fold."""
-    header, rows = manifest.counts(by, multilabel=multilabel)
-    print_table(header, rows if labels else rows[-1:])
