@@ -46,7 +46,7 @@ class Features:
 
     Attributes:
         samples, views, bad, frames, precision: as given.
-        dim: length of the features of a frame, all streams together.
+        dim: length of the features of a frame, all streams together; ``dims`` of each stream.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Features:
         self.dim = sum(dims)
         self.frames = frames
         self.precision = precision
-        self._dims = list(dims)
+        self.dims = list(dims)
         self._stores = stores
         self._places = [[store.locate(keys) for store in streams] for streams in stores]
 
@@ -116,7 +116,7 @@ class Features:
         halves = np.empty((len(rows), self.frames, self.dim), dtype=np.float16)
         mask = np.ones((len(rows), self.frames), dtype=np.bool_)
         begin = 0
-        streams = zip(self._stores[view], self._places[view], self._dims, strict=True)
+        streams = zip(self._stores[view], self._places[view], self.dims, strict=True)
         for store, places, dim in streams:
             _, own = store.gather(places[rows], halves[:, :, begin : begin + dim])
             mask &= own
