@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli import data_imports
+from frameflow.cli import data_extract, data_imports
 from frameflow.cli._common import (
     AsJson,
     ManifestFile,
@@ -107,3 +107,6 @@ def check(
             typer.echo(line)
     if not report.ok:
         raise typer.Exit(1)
+
+
+data_extract.register(app)

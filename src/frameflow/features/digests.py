@@ -15,6 +15,7 @@ from frameflow.errors import VideoError
 from frameflow.features._memory import memory_of
 from frameflow.features.home import home
 from frameflow.progress import progress
+from frameflow.video.frame_table import TABLE
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Sample
@@ -120,7 +121,8 @@ def _update(sha: "hashlib.blake2b", path: Path) -> None:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if is_image_name(p))
+    """The images, and the table of their times where there is one: a span depends on it."""
+    return sorted(p for p in folder.iterdir() if is_image_name(p) or p.name == TABLE)
 
 
 def _stamp(path: Path) -> str:

@@ -11,6 +11,7 @@ from frameflow.data.containers import frame_names
 from frameflow.errors import VideoError
 from frameflow.video._open import check_range, os_reason
 from frameflow.video._scale import Pixels, Scaler
+from frameflow.video.frame_table import rate_of, table_seconds
 from frameflow.video.probe import FRAME_FOLDER_RATE, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,12 @@ def frame_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def folder_times(files: list[Path]) -> NDArray[np.float64]:
+    """(images,) seconds at which each is shown: as the table beside them says, or 25 a second."""
+    times = table_seconds(files[0].parent, [file.name for file in files])
+    return np.arange(len(files)) / FRAME_FOLDER_RATE if times is None else times
+
+
 def probe_folder(folder: Path) -> VideoInfo:
     """What a frame folder is; its size is that of the first image that opens.
 
@@ -42,6 +49,9 @@ def probe_folder(folder: Path) -> VideoInfo:
     from PIL import Image
 
     files = frame_files(folder)
+    times = folder_times(files)
+    rate = rate_of(times) or FRAME_FOLDER_RATE
+    even = np.allclose(times, np.arange(len(times)) / rate, rtol=0, atol=1e-3)
     for file in files:
         try:
             with Image.open(file) as image:
@@ -55,9 +65,9 @@ def probe_folder(folder: Path) -> VideoInfo:
             path=folder,
             kind="frames",
             frames=len(files),
-            duration=len(files) / FRAME_FOLDER_RATE,
-            rate=FRAME_FOLDER_RATE,
-            variable_rate=False,
+            duration=float(times[-1]) + 1 / rate,
+            rate=rate,
+            variable_rate=not even,
             width=width,
             height=height,
             rotation=0,

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_FOLDER_RATE = 25.0  # nominal: images carry no rate
+FRAME_FOLDER_RATE = 25.0  # nominal: images carry no rate, unless a table beside them does
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class VideoInfo:
         kind: "file", or "frames" for a folder of numbered images.
         frames: how many frames decoding yields.
         duration: seconds from the first frame's beginning to the last one's end.
-        rate: frames per second, the mean where it varies; 25 for a frame folder.
+        rate: frames per second, the mean where it varies; 25 for a frame folder without a table
+            of times (`frameflow.video.frame_table`).
         variable_rate: whether frames are shown for unequal times.
         width: pixels.
         height: pixels.
@@ -81,14 +82,16 @@ def probe(path: str | PathLike[str], *, count: bool | None = None) -> VideoInfo:
 def frame_times(path: str | PathLike[str]) -> NDArray[np.float64]:
     """(frames,) seconds at which each frame is shown, the first at 0.
 
+    Of a frame folder with a table of times, the seconds in the video that it was taken from.
+
     Raises:
         VideoError: it cannot be read.
     """
     path = Path(path)
     if path.is_dir():
-        from frameflow.video._images import frame_files
+        from frameflow.video._images import folder_times, frame_files
 
-        return np.arange(len(frame_files(path))) / FRAME_FOLDER_RATE
+        return folder_times(frame_files(path))
     from frameflow.video._pyav import file_times
 
     return file_times(path)
