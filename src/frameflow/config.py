@@ -208,6 +208,24 @@ class Split(_Strict):
     test: Share = Field(0.2, description="share of the samples for the test")
 
 
+class Calibrate(_Strict):
+    """How probabilities are calibrated, and when the model had better not answer."""
+
+    method: Literal["auto", "none", "temperature", "vector"] = Field(
+        "auto", description="one temperature, a scale and bias a class, or what held-out clips ask"
+    )
+    folds: Count = Field(
+        5, description="inner folds by group, where a frozen recipe has no validation; 0: then none"
+    )
+    alpha: float = Field(0.1, gt=0, lt=1, description="error rate of the prediction sets")
+    answered: float = Field(
+        0.95, gt=0, lt=1, description="share of clips of known classes to answer; else none of these"
+    )
+    abstain_error: float | None = Field(
+        None, gt=0, lt=1, description="instead: the share of errors among the answered"
+    )
+
+
 class Evaluation(_Strict):
     """How a trained run is scored."""
 
@@ -229,6 +247,7 @@ class Recipe(_Strict):
     augment: Augment = Augment()
     train: Train = Train()
     split: Split = Split()
+    calibration: Calibrate = Calibrate()
     evaluation: Evaluation = Evaluation()
     max_bad: Share = Field(0.1, description="the share of unreadable videos at which to stop")
 

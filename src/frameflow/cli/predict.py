@@ -16,9 +16,13 @@ from frameflow.cli._common import (
     print_json,
     print_table,
 )
+from frameflow.errors import listing
 
 if TYPE_CHECKING:
     from frameflow.inference.predictor import Prediction
+
+NONE = "none of these"
+MOST = 5  # labels of a set that are named
 
 
 def predict(
@@ -72,10 +76,15 @@ def _print(predicted: "list[Prediction]") -> None:
         sets = [(each.video, _present(each), _shares(each.topk)) for each in predicted]
         print_table(("video", "present", "probabilities"), sets)
     elif predicted:
-        rows = [
-            (each.video, each.label, each.probability, _shares(each.topk[1:])) for each in predicted
+        header: tuple[str, ...] = ("video", "label", "probability", "or")
+        rows: list[tuple[object, ...]] = [
+            (each.video, _answer(each), each.probability, _shares(each.topk[1:]))
+            for each in predicted
         ]
-        print_table(("video", "label", "probability", "or"), rows)
+        if any(each.set is not None for each in predicted):
+            header += ("set",)
+            rows = [(*row, _set(each)) for row, each in zip(rows, predicted)]
+        print_table(header, rows)
 
 
 def _print_one(one: "Prediction") -> None:
@@ -85,7 +94,23 @@ def _print_one(one: "Prediction") -> None:
         present = set(one.present)
         header += ("present",)
         rows = [(label, share, "yes" if label in present else "no") for label, share in one.topk]
+    elif one.set is not None:
+        header += ("in the set",)
+        rows = [(label, share, "yes" if label in one.set else "no") for label, share in one.topk]
     print_table(header, rows, title=one.video)
+    if one.abstained:
+        typer.echo(f"{NONE}: no label is likely enough to be answered.")
+
+
+def _answer(prediction: "Prediction") -> str:
+    return f"{NONE} ({prediction.label})" if prediction.abstained else prediction.label
+
+
+def _set(prediction: "Prediction") -> str:
+    labels = prediction.set or ()
+    if len(labels) == len(prediction.labels) > MOST:
+        return f"any of {len(labels)}"
+    return listing(labels, most=MOST)
 
 
 def _present(prediction: "Prediction") -> str:

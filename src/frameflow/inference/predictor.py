@@ -19,6 +19,7 @@ from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.metrics import rank
 from frameflow.evaluation.multilabel import THRESHOLD
+from frameflow.inference._calibrated import calibration_of, refusal_of
 from frameflow.inference.paths import expand_paths as expand_paths
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Prediction:
         labels: the K labels of the model.
         views: how many clips of the video were averaged.
         multilabel: each label has a probability of its own, and any number may be `present`.
+        set: the labels among which the true one is at the rate of the recipe's
+            ``calibration.alpha``, likeliest first; None where the model has no such sets.
+        abstained: the model had better not answer: it may well be none of its labels.
     """
 
     video: str
@@ -55,6 +59,8 @@ class Prediction:
     labels: tuple[str, ...]
     views: int = 1
     multilabel: bool = False
+    set: tuple[str, ...] | None = None
+    abstained: bool = False
 
     @property
     def present(self) -> list[str]:
@@ -71,14 +77,18 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON, without the probabilities beyond the top k.
 
-        In multi-label ``present`` lists the labels whose probability is above 0.5.
+        In multi-label ``present`` lists the labels whose probability is above 0.5. Where the model
+        has prediction sets, ``set`` is that of the video, and ``abstained`` says whether it had
+        better not answer; ``label`` is the likeliest one even then.
         """
+        refusal = {} if self.set is None else {"set": list(self.set), "abstained": self.abstained}
         return {
             "video": self.video,
             **({"present": self.present} if self.multilabel else {}),
             "label": self.label,
             "probability": self.probability,
             "topk": [{"label": label, "probability": share} for label, share in self.topk],
+            **refusal,
             "views": self.views,
         }
 
@@ -88,6 +98,8 @@ Result = Prediction | VideoError
 
 class Predictor:
     """Predicts videos with the arithmetic of feature extraction, so that scores carry over.
+
+    Probabilities are calibrated, where the model was trained with a calibration.
 
     Args:
         recognizer: backbone, head and labels.
@@ -106,6 +118,8 @@ class Predictor:
         self.recognizer = recognizer
         self.labels: tuple[str, ...] = tuple(recognizer.labels)
         self._encoder = make_encoder(recognizer, engine=engine, views=views)
+        self._calibration = calibration_of(recognizer)
+        self._refusal = refusal_of(recognizer)
 
     def __repr__(self) -> str:
         return f"Predictor({len(self.labels)} labels, engine {self._encoder.engine})"
@@ -183,10 +197,13 @@ class Predictor:
     def _prediction(
         self, video: Source, features: np.ndarray, mask: np.ndarray, topk: int
     ) -> Prediction:
-        """The mean over views of the probabilities; ``features`` is ``(views, T, D)``."""
-        probabilities = probabilities_of(self.recognizer, features, mask).mean(axis=0)
-        order = rank(probabilities[None])[0, :topk]
-        ranked = [(self.labels[i], float(probabilities[i])) for i in order]
+        """The calibrated mean over views; ``features`` is ``(views, T, D)``."""
+        mean = probabilities_of(self.recognizer, features, mask).mean(axis=0, keepdims=True)
+        shares = self._calibration.apply(mean)
+        probabilities, refusal = shares[0], self._refusal
+        order = rank(shares)[0]
+        ranked = [(self.labels[i], float(probabilities[i])) for i in order[:topk]]
+        inside = None if refusal is None else refusal.sets(shares)[0]
         return Prediction(
             video=os.fspath(video),
             label=ranked[0][0],
@@ -196,13 +213,18 @@ class Predictor:
             labels=self.labels,
             views=len(features),
             multilabel=self.recognizer.recipe.multilabel,
+            set=None if inside is None else tuple(self.labels[i] for i in order if inside[i]),
+            abstained=refusal is not None and not refusal.answers(shares)[0],
         )
 
 
 def probabilities_of(
     recognizer: "Recognizer", features: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """``(B, K)`` float32 probabilities of ``(B, T, D)`` features and their ``(B, T)`` mask."""
+    """``(B, K)`` float32 probabilities of ``(B, T, D)`` features and their ``(B, T)`` mask.
+
+    They are as the model says them, not calibrated.
+    """
     import torch
 
     with torch.inference_mode():
@@ -291,20 +313,26 @@ def load_recognizer(path: Path) -> "Recognizer":
 def write_csv(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
     """Write results as a table: the video, the top k with their probabilities, or the error.
 
-    In multi-label the labels above 0.5, joined by ``|``, stand before them.
+    In multi-label the labels above 0.5, joined by ``|``, stand before them. Where the model has
+    prediction sets, that of the video follows, joined by ``|``, and whether it abstained.
     """
-    most = max((len(r.topk) for r in results if isinstance(r, Prediction)), default=1)
-    sets = any(isinstance(r, Prediction) and r.multilabel for r in results)
-    present = ["present"] if sets else []
+    predicted = [result for result in results if isinstance(result, Prediction)]
+    most = max((len(result.topk) for result in predicted), default=1)
+    present = ["present"] if any(result.multilabel for result in predicted) else []
+    refusal = ["set", "abstained"] if any(r.set is not None for r in predicted) else []
     ranks = [name for k in range(1, most + 1) for name in (f"label_{k}", f"probability_{k}")]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["video", *present, *ranks, "error"])
+    writer.writerow(["video", *present, *ranks, *refusal, "error"])
     for result in results:
         if isinstance(result, VideoError):
-            writer.writerow([result.path, *[""] * len(present + ranks), result.reason])
+            blank = [""] * len(present + ranks + refusal)
+            writer.writerow([result.path, *blank, result.reason])
             continue
         cells = [cell for label, share in result.topk for cell in (label, f"{share:.6g}")]
-        found = [join_labels(result.present)] if sets else []
-        writer.writerow([result.video, *found, *cells, *[""] * (len(ranks) - len(cells)), ""])
+        cells += [""] * (len(ranks) - len(cells))
+        found = [join_labels(result.present)] if present else []
+        if refusal:
+            cells += [join_labels(result.set or ()), "yes" if result.abstained else "no"]
+        writer.writerow([result.video, *found, *cells, ""])
     write_text(Path(path), file.getvalue())
