@@ -32,6 +32,7 @@ FILES = {
     "README.md",
     "checkpoints",
     "tensorboard",
+    "training.json",
 }
 
 

@@ -32,6 +32,7 @@ from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
 from frameflow.inference._facts import bad_in_training, now, versions
 from frameflow.inference._leaks import leaks_from_training
+from frameflow.inference._recorded import audit_record, stopwatch, training_record
 from frameflow.inference._scope import Scope, folder_for, scope
 from frameflow.inference.predictor import (
     EngineKind,
@@ -84,6 +85,7 @@ def evaluate(
     """
     from frameflow.features.extract import extract
 
+    timing = stopwatch()
     folder = run_folder(run)
     if views is not None and views < 1:
         raise UsageError(f"views ({views}) must be > 0.")
@@ -120,6 +122,11 @@ def evaluate(
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder, engine=engine
     )
+    metrics |= {
+        "training": training_record(recognizer.extra, folder),
+        "audit": audit_record(recognizer.extra, own, foreign=scored.foreign),
+        "timing": timing(),
+    }
     into.mkdir(parents=True, exist_ok=True)
     found.write_csv(into / "predictions.csv")
     found.write_results(into / "results.json", topk=recipe.evaluation.topk)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frameflow._files import write_text
+from frameflow.audit.summary import Origin, split_audit
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import refuse_leaks
 from frameflow.errors import FrameFlowError, UsageError, listing
 from frameflow.training._random import reproducible
+from frameflow.training._record import Recorder, write_audit
 from frameflow.training.init import refuse_seen, start_from
 from frameflow.training.run import Run, new_run_folder, refuse_used_folder
 from frameflow.training.sources import (
@@ -100,6 +102,7 @@ def train(
     write_text(path / "recipe.yaml", dump_recipe(chosen))
     if begin is not None:
         recognizer.save(path / START)  # a resumed training begins as this one does
+    write_audit(path, recognizer.extra["audit"])
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
     return _finish(Run(path), recognizer, engine=engine, resume=False)
 
@@ -155,16 +158,19 @@ def _prepare(
     recognizer = _build(recipe, manifest.label_names(multilabel=several))
     if begin is not None:
         start_from(recognizer, begin)
+    given = manifest
     scanned = None if isinstance(source, Manifest) or not Path(source).is_dir() else Path(source)
     if scanned or not (manifest.has_splits or fold is not None):
         manifest = with_groups(manifest, always=scanned is not None)
+    found = manifest is not given  # groups, by comparing the clips
     manifest = with_splits(manifest, recipe, fold=fold)
     check_classes(manifest, multilabel=several)
     refuse_leaks(manifest, allow=allow_leak, folder=scanned)
     if begin is not None:
         recognizer.extra["init"]["leaky"] = refuse_seen(begin, manifest, allow=allow_leak)
-    if not manifest.has_groups:
-        warn_of_shared_scenes(manifest)
+    scene_pairs = None if manifest.has_groups else warn_of_shared_scenes(manifest)
+    groups: Origin = "found" if found else "given" if manifest.has_groups else "none"
+    recognizer.extra["audit"] = split_audit(manifest, groups=groups, scene_pairs=scene_pairs)
     return manifest, recognizer
 
 
@@ -206,10 +212,11 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     """Extract, train, save, evaluate: what a recipe and a manifest with splits lead to."""
     from frameflow.inference.evaluate import evaluate
 
-    manifest = run.manifest
-    sets, bad = _read(recognizer, manifest, engine=engine)
+    manifest, recorder = run.manifest, Recorder(run.path)
+    with recorder.extraction():
+        sets, bad = _read(recognizer, manifest, engine=engine)
     _write_bad(run.path, bad)
-    fitted = _train(run, recognizer, sets, resume=resume)
+    fitted = _train(run, recognizer, sets, recorder, resume=resume)
     log.info(_told(fitted, run.recipe))
 
     scored = "test" if len(manifest.split("test")) else "val"
@@ -277,7 +284,9 @@ def _read(
     return _Sets(training, validation), bad
 
 
-def _train(run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool) -> "Fitted":
+def _train(
+    run: Run, recognizer: "Recognizer", sets: _Sets, recorder: Recorder, *, resume: bool
+) -> "Fitted":
     """Train, and save the recognizer."""
     from frameflow.training.learning import examples_of, fit_recognizer
 
@@ -298,10 +307,15 @@ def _train(run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool) -> 
         validation = examples_of(sets.validation, recipe, labels, every_view=True)
     log.info("Training %s on %d clips of %d classes.", _learner(recipe), len(training), len(counts))
     fitted = fit_recognizer(recognizer, training, validation, folder=run.path, resume=resume)
-    recognizer.eval().save(
-        run.path,
-        extra=recognizer.extra | {"best_epoch": fitted.best_epoch, "epochs": fitted.epochs},
-    )
+    held_out = sets.validation.samples if sets.validation is not None else ()
+    samples = {"train": len(sets.training.samples), "val": len(held_out)}
+    recognizer.extra |= {
+        "best_epoch": fitted.best_epoch,
+        "epochs": fitted.epochs,
+        "audit": recorder.audit,
+        "training": recorder.finish(recognizer, fitted, samples),
+    }
+    recognizer.eval().save(run.path, extra=recognizer.extra)
     return fitted
 
 

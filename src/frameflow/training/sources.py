@@ -79,8 +79,12 @@ def with_groups(manifest: Manifest, *, always: bool = False) -> Manifest:
     return found
 
 
-def warn_of_shared_scenes(manifest: Manifest) -> None:
-    """Say where clips in different splits show one scene, for a manifest that gives no groups."""
+def warn_of_shared_scenes(manifest: Manifest) -> int:
+    """Say where clips in different splits show one scene, for a manifest that gives no groups.
+
+    Returns:
+        How many pairs of clips do.
+    """
     from frameflow.audit.scenes import crossing, read_backgrounds, same_scene_pairs
 
     log.info("The manifest gives no groups: comparing its clips by content.")
@@ -95,6 +99,7 @@ def warn_of_shared_scenes(manifest: Manifest) -> None:
             clips,
             *[name] * 3,
         )
+    return len(pairs)
 
 
 def with_splits(manifest: Manifest, recipe: Recipe, *, fold: int | None) -> Manifest:
