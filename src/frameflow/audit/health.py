@@ -1,7 +1,7 @@
 """Is this data fit to train on? Every video is opened, labels are counted, leaks are looked for."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,7 @@ class HealthReport:
         scenes: pairs of clips in different splits that show one scene; None if not looked for.
         compared: how many clips were compared.
         multilabel: a label cell holds several, which are counted each.
+        videos: what each readable video is, by its path.
     """
 
     manifest: Manifest
@@ -58,6 +59,7 @@ class HealthReport:
     scenes: list[ScenePair] | None = None
     compared: int = 0
     multilabel: bool = False
+    videos: Mapping[Path, VideoInfo] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -216,7 +218,8 @@ def check(
         pairs = [ScenePair(good[p.one], good[p.two], p.difference) for p in same_scene_pairs(found)]
         scenes, compared = crossing(pairs, manifest), len(found.rows)
     leaks = check_leaks(manifest)
-    return HealthReport(manifest, troubles, leaks, copies, scenes, compared, multilabel)
+    videos = {path: info for path, info in opened.items() if isinstance(info, VideoInfo)}
+    return HealthReport(manifest, troubles, leaks, copies, scenes, compared, multilabel, videos)
 
 
 def _open(path: Path) -> VideoInfo | VideoError:
