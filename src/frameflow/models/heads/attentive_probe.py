@@ -1,6 +1,7 @@
 """Attention with one learnt query over tokens: what frozen video models are judged with."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from frameflow.errors import UsageError
 from frameflow.models.heads.base import Head
-from frameflow.models.heads.self_attention import Block
+from frameflow.models.heads.self_attention import Block, look, rollout
 
 _USUAL = 64  # channels of an attention head in transformers of all sizes
 
@@ -35,13 +36,23 @@ class CrossAttention(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """``(B, S, D)`` tokens and ``(B, S)`` mask to ``(B, D)``."""
+        asked, key, value = self._project(tokens)
+        found = F.scaled_dot_product_attention(asked, key, value, mask[:, None, None, :])
+        query = self.query.expand(tokens.shape[0], -1, -1)
+        x = query + self.dropout(found.transpose(1, 2).flatten(2))
+        return (x + self.dropout(self.network(x))).squeeze(1)
+
+    def weights(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """``(B, S)``: how much the query looks at each token, the mean over the heads."""
+        asked, key, _ = self._project(tokens)
+        return look(asked, key, mask).mean(dim=1).squeeze(1)
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         known = self.project_tokens(self.before_attention(tokens))
         key, value = known.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query = self.query.expand(tokens.shape[0], -1, -1)
         asked = self.project_query(query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        found = F.scaled_dot_product_attention(asked, key, value, mask[:, None, None, :])
-        x = query + self.dropout(found.transpose(1, 2).flatten(2))
-        return (x + self.dropout(self.network(x))).squeeze(1)
+        return asked, key, value
 
 
 class AttentiveProbeHead(Head):
@@ -88,6 +99,14 @@ class AttentiveProbeHead(Head):
         for block in self.blocks:
             features = block(features, mask)
         return self.classifier(self.dropout(self.attention(features, mask)))
+
+    def attend(self, features: Tensor, mask: Tensor) -> Tensor:
+        """How much the query looks at each token, and through the blocks at those before them."""
+        tokens, flow = rollout(self._blocks(), features, mask)
+        return (self.attention.weights(tokens, mask).unsqueeze(1) @ flow).squeeze(1)
+
+    def _blocks(self) -> Iterator[Block]:
+        return (cast(Block, block) for block in self.blocks)
 
 
 def _heads(dim: int) -> int:

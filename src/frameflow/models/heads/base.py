@@ -206,6 +206,27 @@ class Head(nn.Module):
         """``(B, T, D)`` features, zero where hidden, and a mask with a True per row, to logits."""
         return self.decide(self.summarise(features, mask))
 
+    def attention_weights(self, features: Tensor, mask: Tensor) -> Tensor | None:
+        """How much the head looks at each frame.
+
+        Args:
+            features: as `forward` takes them.
+            mask: the same.
+
+        Returns:
+            ``(B, T)``, at least 0 and together 1 over a clip's visible frames, 0 in hidden ones;
+            None where the head has no attention.
+        """
+        self._check(features, mask)
+        seen = mask | ~mask.any(dim=1, keepdim=True)
+        features = self.centred(hide(features, mask), mask)
+        found = self.attend(self.standardised(features, seen), seen)
+        return None if found is None else found.masked_fill(~mask, 0.0)
+
+    def attend(self, features: Tensor, mask: Tensor) -> Tensor | None:  # noqa: ARG002
+        """As ``classify``, but ``(B, T)`` weights over time; None where there are none."""
+        return None
+
     def summary(self, features: Tensor, mask: Tensor) -> Tensor:
         """What a head that ``summarises`` makes of a clip without learning, ``(B, S)``.
 

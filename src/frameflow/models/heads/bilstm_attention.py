@@ -52,6 +52,19 @@ class BilstmAttentionHead(Head):
         self.classifier = nn.Linear(width, self.classes)
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        states, attention, front = self._look(features, mask)
+        context = attention @ self.value(states)
+        return self.classifier(self.dropout(mean_over(hide(context, front), front)))
+
+    def attend(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The mean over all states of how much each looks at a frame's."""
+        _, attention, front = self._look(features, mask)
+        weights = mean_over(hide(attention, front), front)
+        place = mask.cumsum(dim=1) - 1  # of a visible frame among those moved to the front
+        return weights.gather(1, place.clamp(min=0)).masked_fill(~mask, 0.0)
+
+    def _look(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States, attention (B, query, key) between them, and which are of visible frames."""
         features, count = visible_first(features, mask)
         states, _ = self.recurrent(features, count)
         front = torch.arange(mask.shape[1], device=mask.device) < count.unsqueeze(1)
@@ -60,5 +73,4 @@ class BilstmAttentionHead(Head):
         scores = scores / math.sqrt(self.key.out_features)
         hidden = ~front.unsqueeze(1)
         attention = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        context = attention @ self.value(states)
-        return self.classifier(self.dropout(mean_over(hide(context, front), front)))
+        return states, attention, front

@@ -83,6 +83,16 @@ class LateFusionHead(Head):
         parts = features.split(self.dims, dim=2)
         return torch.stack([head(part, mask) for head, part in zip(self._heads(), parts)], dim=1)
 
+    def attention_weights(self, features: Tensor, mask: Tensor) -> Tensor | None:
+        """The weighted mean of the streams' weights over time; None where they have none."""
+        self._check(features, mask)
+        parts = zip(self._heads(), features.split(self.dims, dim=2))
+        found = [head.attention_weights(part, mask) for head, part in parts]
+        known = [weights for weights in found if weights is not None]
+        if len(known) < len(found):
+            return None
+        return torch.einsum("s,sbt->bt", self.weights.to(known[0].dtype), torch.stack(known))
+
     def fused(self, logits: Tensor) -> Tensor:
         """``(B, S, K)`` logits of the streams to ``(B, K)`` of their weighted mean probability."""
         weights = self.weights.to(logits.dtype).log().view(-1, 1)

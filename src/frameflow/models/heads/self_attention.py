@@ -1,7 +1,8 @@
 """A transformer encoder over time."""
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +30,45 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values, ``(3, B, heads, T, width / heads)``."""
         projected = self.project_in(self.before_attention(x))
-        query, key, value = projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def weights(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, T, T)``: how much each frame looks at each, the mean over the heads."""
+        query, key, _ = self.project(x)
+        return look(query, key, mask).mean(dim=1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = self.project(x)
         attended = F.scaled_dot_product_attention(query, key, value, mask[:, None, None, :])
         x = x + self.dropout(self.project_out(attended.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.network(x))
+
+
+def look(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+    """Attention weights, ``(B, heads, queries, keys)``; none on keys that the mask hides."""
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    lowest = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~mask[:, None, None, :], lowest).softmax(dim=-1)
+
+
+def rollout(blocks: Iterable[Block], x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Through blocks, with how much of each frame has come to be in each.
+
+    A block adds what it attends to: half of what leaves it counts as what entered (Abnar and
+    Zuidema, "Quantifying attention flow in transformers", ACL 2020).
+
+    Returns:
+        ``(B, T, width)`` what the last block gives, and ``(B, T, T)`` shares: rows add up to 1.
+    """
+    stays = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    flow = stays.expand(x.shape[0], -1, -1)
+    for block in blocks:
+        flow = (block.weights(x, mask) + stays) / 2 @ flow
+        x = block(x, mask)
+    return x, flow
 
 
 class SelfAttentionHead(Head):
@@ -78,12 +112,21 @@ class SelfAttentionHead(Head):
         self.classifier = nn.Linear(width, self.classes)
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        x = self.dropout(
-            self.project(features) + positions(features.shape[1], self.width, features)
-        )
+        x = self.dropout(self._placed(features))
         for block in self.blocks:
             x = block(x, mask)
         return self.classifier(self.dropout(mean_over(hide(self.normalise(x), mask), mask)))
+
+    def attend(self, features: Tensor, mask: Tensor) -> Tensor:
+        """See `rollout`; the mean over what the classifier averages."""
+        _, flow = rollout(self._blocks(), self._placed(features), mask)
+        return mean_over(hide(flow, mask), mask)
+
+    def _placed(self, features: Tensor) -> Tensor:
+        return self.project(features) + positions(features.shape[1], self.width, features)
+
+    def _blocks(self) -> Iterator[Block]:
+        return (cast(Block, block) for block in self.blocks)
 
 
 def positions(frames: int, width: int, like: Tensor) -> Tensor:
