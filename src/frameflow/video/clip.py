@@ -17,10 +17,11 @@ import numpy as np
 from frameflow.errors import UsageError, VideoError
 from frameflow.video._request import ClipRequest, Run
 from frameflow.video._scale import Interpolation, Scaler
+from frameflow.video._span import first_and_last, frame_index
 from frameflow.video.decode import stream_frames
 from frameflow.video.probe import VideoInfo, frame_times, probe
-from frameflow.video.sample import ClipIndices, clip_indices, ending_indices, span_frames
-from frameflow.video.transform import Plan, cut_box, finish_crop, plan_fit
+from frameflow.video.sample import ClipIndices, clip_indices, ending_indices
+from frameflow.video.transform import Plan, cut_box, finish_crop, parts_shown, plan_fit
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Region
@@ -40,6 +41,9 @@ class Clip:
         runs: (gap, length) -> ``length`` arrays (T, H, W, 3) uint8, the frames ``gap`` apart that
             begin at ``frames``. At the end of the sample they are shifted back, so that they
             still span as many frames instead of fading out.
+        shown: (T, 4) float64, which part of the whole frame each frame shows: left, top, width
+            and height as shares, beyond 0 and 1 where black is put around; None where the clip
+            is not as it was read.
     """
 
     frames: np.ndarray
@@ -47,6 +51,7 @@ class Clip:
     indices: np.ndarray
     seconds: np.ndarray
     runs: dict[Run, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    shown: np.ndarray | None = None
 
     def pair(self, gap: int) -> tuple[np.ndarray, np.ndarray]:
         """(before, later), ``gap`` frames apart, for frame differences and optical flow.
@@ -209,10 +214,10 @@ def _read(
     times = frame_times(info.path)[: info.frames] if info.variable_rate else None
     if times is not None and len(times) < info.frames:
         times = None  # a damaged file whose frames are more than its times: the mean rate serves
-    first, last = _span(info, start, end, times)
+    first, last = first_and_last(info, start, end, times)
     views: list[_Chosen]
     if frame is not None:
-        last = _frame_index(info, frame, first)
+        last = frame_index(info, frame, first)
         views = [_ending(info, request, first, last)] * request.views
     else:
         views = [_choose(info, request, v, first, last, rng) for v in range(request.views)]
@@ -230,48 +235,14 @@ def _read(
     wanted, which = np.unique(np.concatenate(shown), axis=0, return_inverse=True)
     crops = _decode(info, wanted, plan, request.interpolation)
     clips = []
-    for chosen, rows in zip(views, np.split(which, np.cumsum([len(part) for part in shown])[:-1])):
-        clips += [_clip(chosen, crop, rows, request.runs, info, times) for crop in crops]
+    ends = np.cumsum([len(part) for part in shown])[:-1]
+    for chosen, found, rows in zip(views, shots, np.split(which, ends)):
+        parts = parts_shown(plan, (info.width, info.height), moved=found[0, :, 1:])
+        clips += [
+            _clip(chosen, crop, rows, request.runs, info, times, part)
+            for crop, part in zip(crops, parts)
+        ]
     return clips
-
-
-def _span(
-    info: VideoInfo, start: float | None, end: float | None, times: np.ndarray | None
-) -> tuple[int, int]:
-    if start is None and end is None:
-        return 0, info.frames - 1
-    try:
-        return span_frames(info.frames, info.rate, start=start, end=end, times=times)
-    except UsageError as error:
-        raise VideoError(info.path, f"has no such span: {error}") from None
-
-
-def _frame_index(info: VideoInfo, frame: str | int, first: int) -> int:
-    index = _named_frame(info, str(frame))
-    if index is None:
-        try:
-            index = int(frame)
-        except ValueError:
-            names = "an index or the name of an image" if info.kind == "frames" else "an index"
-            raise VideoError(info.path, f"has no frame {frame!r}: give {names}") from None
-    if not first <= index < info.frames:
-        raise VideoError(
-            info.path, f"has no frame {frame}: it must be from {first} to {info.frames - 1}"
-        )
-    return index
-
-
-def _named_frame(info: VideoInfo, name: str) -> int | None:
-    if info.kind != "frames":
-        return None
-    from frameflow.video._images import frame_files
-
-    name = Path(name).name
-    files = frame_files(info.path)
-    for index, file in enumerate(files):
-        if file.name == name:
-            return index
-    return next((index for index, file in enumerate(files) if file.stem == name), None)
 
 
 def _choose(
@@ -367,6 +338,7 @@ def _clip(
     runs: Sequence[Run],
     info: VideoInfo,
     times: np.ndarray | None,
+    shown: np.ndarray,
 ) -> Clip:
     """A clip of the images ``crop[rows]``: those of its frames that are real, then of its runs."""
     indices, mask = chosen.clip.indices, chosen.clip.mask
@@ -387,4 +359,4 @@ def _clip(
     frames = next(arrays)
     taken = {run: tuple(next(arrays) for _ in range(run[1])) for run in runs}
     seconds = indices / info.rate if times is None else times[indices]
-    return Clip(frames, mask, indices, seconds, taken)
+    return Clip(frames, mask, indices, seconds, taken, shown)

@@ -136,6 +136,35 @@ def apply_plan(
     return [finish_crop(cut, plan, interpolation=interpolation) for cut in cuts]
 
 
+def parts_shown(plan: Plan, frame: tuple[int, int], *, moved: np.ndarray) -> list[np.ndarray]:
+    """Which part of a whole frame each crop shows.
+
+    Args:
+        plan: from :func:`plan_fit`.
+        frame: width and height of the frames as they are, px.
+        moved: (T, 2) px by which the boxes are moved, see `cut_box`.
+
+    Returns:
+        One (T, 4) float64 array per crop: left, top, width and height as shares of the frame,
+        the black of a letterbox included.
+
+    Example:
+        >>> plan = plan_fit(320, 240, size=240)
+        >>> parts_shown(plan, (320, 240), moved=np.zeros((1, 2)))[0]
+        array([[0.125, 0.   , 0.75 , 1.   ]])
+    """
+    decoded = np.array(plan.decode or frame, dtype=np.float64)
+    left, top, right, bottom = plan.pad
+    found = []
+    for box in plan.boxes:
+        size = np.array(box[2:], dtype=np.float64)
+        of_one = size / (plan.scale or box[2:])  # px of the decoded frame for one that comes out
+        begin = moved + box[:2] - of_one * (left, top)
+        whole = size + of_one * (left + right, top + bottom)
+        found.append(np.hstack([begin / decoded, np.broadcast_to(whole / decoded, begin.shape)]))
+    return found
+
+
 def cut_box(frame: np.ndarray, box: Box, *, moved: np.ndarray) -> np.ndarray:
     """What a box shows of a frame, where it is moved by px right and down.
 
