@@ -1,10 +1,11 @@
 import logging
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from frameflow.data.splits import check_leaks
-from frameflow.data.ucf101 import import_ucf101
+from frameflow.data.ucf101 import categories, import_ucf101
 from frameflow.errors import UsageError
 
 CLASSES = {"Archery": "Archery", "HandstandPushups": "HandStandPushups", "YoYo": "YoYo"}
@@ -47,6 +48,19 @@ def test_class_folders_and_flat_folders(folder: str, lists: Path, touch) -> None
         f"{name}_g{group:02d}" for name in CLASSES for group in (1, 2)
     }
     manifest.validate()
+
+
+def test_the_five_categories_are_a_column(lists: Path, touch) -> None:
+    root = touch(*(path for _, path in clips(range(1, 13), lists=False)))
+    manifest = import_ucf101(root, lists)
+    assert manifest.columns == ["category"]
+    found = {sample.label: sample.extra["category"] for sample in manifest}
+    assert found == {
+        "Archery": "Sports",
+        "HandstandPushups": "Body-Motion Only",
+        "YoYo": "Human-Object Interaction",
+    }
+    assert sorted(Counter(categories().values()).values()) == [5, 10, 16, 20, 50]
 
 
 def test_both_spellings_and_other_endings_match(lists: Path, touch) -> None:

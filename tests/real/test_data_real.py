@@ -98,7 +98,7 @@ def test_the_official_lists(fold: int, train: int, test: int, ucf: tuple[Path, P
 
 def test_a_scan_of_ucf101_numbers_groups_by_class(ucf: tuple[Path, Path]) -> None:
     scanned = scan_folder(ucf[0]).manifest
-    listed = {s.video: replace(s, split="") for s in import_ucf101(*ucf, val_share=0)}
+    listed = {s.video: replace(s, split="", extra={}) for s in import_ucf101(*ucf, val_share=0)}
     assert {sample.video: sample for sample in scanned} == listed
 
 

@@ -5,10 +5,13 @@ The Wild", CRCV-TR-12-01, 2012. 13,320 clips of 101 actions in 2,525 groups; a g
 one source video, and the three official splits keep groups apart.
 """
 
+import csv
 import logging
 import os
 import posixpath
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 from frameflow.data._group_names import group_number
@@ -55,7 +58,7 @@ def import_ucf101(
         allow_missing: go on without the videos that are not there.
 
     Returns:
-        Samples with label, split and group (``Class_g01``), rooted at ``videos``.
+        Samples with label, split, group (``Class_g01``) and ``category``, rooted at ``videos``.
 
     Raises:
         UsageError: a folder or list is missing or malformed, or videos are missing.
@@ -72,7 +75,8 @@ def import_ucf101(
             missing.append(f"{entry.label}/{entry.stem}.avi")
             continue
         group = f"{entry.label}_g{entry.number:02d}"
-        samples.append(Sample(video, entry.label, entry.split, group))
+        kind = {"category": categories().get(entry.label, "")}
+        samples.append(Sample(video, entry.label, entry.split, group, extra=kind))
     _check_missing(missing, len(entries), root, allow_missing=allow_missing)
     log.info(
         "Found %s of the %s videos of fold %d.", f"{len(samples):,}", f"{len(entries):,}", fold
@@ -84,6 +88,19 @@ def import_ucf101(
             listing(sorted(by_stem.values()), most=3),
         )
     return cut_validation(Manifest(samples, root), val=val_share, seed=seed)
+
+
+@cache
+def categories() -> dict[str, str]:
+    """The category of each of the 101 actions, one of the five that the authors name.
+
+    Example:
+        >>> categories()["Archery"]
+        'Sports'
+    """
+    table = resources.files("frameflow.data") / "ucf101_categories.csv"
+    rows = csv.DictReader(table.read_text("utf-8").splitlines())
+    return {row["label"]: row["category"] for row in rows}
 
 
 def _find_lists(annotations: str | os.PathLike[str]) -> Path:
