@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli import data_extract, data_imports
+from frameflow.cli import data_extract, data_frames, data_imports, data_labels
 from frameflow.cli._common import (
     AsJson,
     ManifestFile,
@@ -20,6 +20,7 @@ Several = Annotated[
 ]
 
 app = typer.Typer(help="Make, split and check manifests.", no_args_is_help=True)
+data_frames.register(data_imports.imports)
 app.add_typer(data_imports.imports, name="import")
 app.add_typer(data_imports.fetches, name="fetch")
 
@@ -110,3 +111,4 @@ def check(
 
 
 data_extract.register(app)
+data_labels.register(app)
