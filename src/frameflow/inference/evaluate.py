@@ -30,6 +30,7 @@ from frameflow.evaluation.metrics import score
 from frameflow.evaluation.multilabel import score_sets
 from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
+from frameflow.inference._calibrated import calibrated, calibration_figures
 from frameflow.inference._facts import bad_in_training, now, versions
 from frameflow.inference._leaks import leaks_from_training
 from frameflow.inference._recorded import audit_record, stopwatch, training_record
@@ -118,7 +119,8 @@ def evaluate(
             max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
         )
         shares = average_views(recognizer, features)
-    found = Predictions(features.samples, recognizer.labels, shares, multilabel=recipe.multilabel)
+    said = Predictions(features.samples, recognizer.labels, shares, multilabel=recipe.multilabel)
+    found = calibrated(recognizer, said)
     metrics = _metrics(found, recipe) | _facts(
         recognizer, features, scored, leaky=leaky, run=folder, engine=engine
     )
@@ -127,6 +129,7 @@ def evaluate(
         "audit": audit_record(recognizer.extra, own, foreign=scored.foreign),
         "timing": timing(),
     }
+    metrics |= calibration_figures(recognizer, said, found)
     into.mkdir(parents=True, exist_ok=True)
     found.write_csv(into / "predictions.csv")
     found.write_results(into / "results.json", topk=recipe.evaluation.topk)

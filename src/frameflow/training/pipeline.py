@@ -216,7 +216,7 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     with recorder.extraction():
         sets, bad = _read(recognizer, manifest, engine=engine)
     _write_bad(run.path, bad)
-    fitted = _train(run, recognizer, sets, recorder, resume=resume)
+    fitted = _train(run, recognizer, sets, recorder, engine=engine, resume=resume)
     log.info(_told(fitted, run.recipe))
 
     scored = "test" if len(manifest.split("test")) else "val"
@@ -285,9 +285,16 @@ def _read(
 
 
 def _train(
-    run: Run, recognizer: "Recognizer", sets: _Sets, recorder: Recorder, *, resume: bool
+    run: Run,
+    recognizer: "Recognizer",
+    sets: _Sets,
+    recorder: Recorder,
+    *,
+    engine: "EngineKind",
+    resume: bool,
 ) -> "Fitted":
-    """Train, and save the recognizer."""
+    """Train, calibrate, and save the recognizer."""
+    from frameflow.training.calibrate import calibrate
     from frameflow.training.learning import examples_of, fit_recognizer
 
     recipe, labels = run.recipe, recognizer.labels
@@ -315,7 +322,10 @@ def _train(
         "audit": recorder.audit,
         "training": recorder.finish(recognizer, fitted, samples),
     }
-    recognizer.eval().save(run.path, extra=recognizer.extra)
+    recognizer.extra |= calibrate(
+        recognizer.eval(), run.manifest, sets.training, sets.validation, validation, engine=engine
+    )
+    recognizer.save(run.path, extra=recognizer.extra)
     return fitted
 
 
