@@ -1,6 +1,7 @@
 # ruff: noqa: ARG001  (fixtures that are wanted for what they make)
 """`frameflow data spans` as a user types it."""
 
+import json
 from pathlib import Path
 
 from frameflow.data.manifest import Manifest
@@ -28,3 +29,18 @@ def test_faults(videos, frameflow) -> None:
     assert "Left out: 00.txt, line 2" in said.err
     assert len(Manifest.read("manifest.csv")) == 1
     assert "add --frames" in frameflow("data spans 00.txt --videos VIDEOS --every 2").error
+
+
+def test_labels_are_held_against_frames(videos, frameflow) -> None:
+    frameflow("data frames VIDEOS -o FRAMES --format png")
+    rows = [f"FRAMES/Rückhand/00,{number},serve" for number in range(12)]
+    table = Path("labels.csv")
+    table.write_text("\n".join(["video,frame,label", *rows]), encoding="utf-8")
+    said = frameflow("data check --labels labels.csv")
+    assert said.code == 0
+    assert "All is well: 12 rows read, 12 frames of 1 video." in said.out
+    table.write_text("\n".join(["video,frame,label", *rows[:5], rows[2]]), encoding="utf-8")
+    said = frameflow("data check --labels labels.csv")
+    assert said.code == 1
+    assert "labels again what row 4 labels" in said.out
+    assert json.loads(frameflow("data check labels.csv --labels --json").out)["ok"] is False

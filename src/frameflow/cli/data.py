@@ -91,14 +91,23 @@ def check(
         bool, typer.Option(help="Look for clips of one scene on both sides of a split.")
     ] = True,
     multilabel: Several = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Only: do labels and frames belong together?")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Open every video, count labels, find leaks. Exit code 1 where something is wrong."""
+    from frameflow.audit.frame_labels import FrameLabelReport, check_labels
+    from frameflow.audit.health import HealthReport
     from frameflow.audit.health import check as run_check
     from frameflow.data.manifest import Manifest
 
-    samples = Manifest.read(manifest, check_files=False)
-    report = run_check(samples, workers=workers, content=content, multilabel=multilabel)
+    report: HealthReport | FrameLabelReport
+    if labels:
+        report = check_labels(manifest)
+    else:
+        samples = Manifest.read(manifest, check_files=False)
+        report = run_check(samples, workers=workers, content=content, multilabel=multilabel)
     if as_json:
         print_json(report.to_dict())
     else:
