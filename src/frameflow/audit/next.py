@@ -8,13 +8,21 @@ how unsure it is, and of every part the clip nearest to its middle is taken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
+from frameflow import __version__
+from frameflow._files import write_text
 from frameflow.audit._held_out import learn_and_say, scaled
-from frameflow.audit.vectors import ClipVectors
+from frameflow.audit.vectors import ClipVectors, clip_vectors
+from frameflow.config import load_recipe
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import UsageError
+from frameflow.features.engines import EngineKind
+from frameflow.pages.page import render_page
+from frameflow.pages.strips import strip
 
 _CANDIDATES = 3  # times as many as wanted
 _LEAST = 1e-6  # weight of a clip that is quite sure
@@ -173,3 +181,116 @@ def next_manifest(manifest: Manifest, choices: Sequence[Choice]) -> Manifest:
         columns=[*manifest.columns, "rank", "guess", "reason"],
         source=manifest.source,
     )
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was chosen and written.
+
+    Attributes:
+        manifest: the chosen clips, with rank, guess and reason.
+        out: the manifest that was written.
+        page: the page that was written; None for none.
+        left: how many clips are without a label.
+    """
+
+    manifest: Manifest
+    out: Path
+    page: Path | None
+    left: int
+
+    def lines(self) -> list[str]:
+        """What was written, in sentences."""
+        chosen = len(self.manifest)
+        lines = [f"Wrote {self.out}: {chosen} of {self.left} clips without a label, ranked."]
+        if self.page is not None:
+            lines.append(f"Wrote {self.page}: the same clips to look at.")
+        return lines
+
+
+def write_next(
+    manifest: Manifest,
+    out: Path,
+    *,
+    count: int,
+    run: Path | None = None,
+    page: Path | None = None,
+    recipe: str = "default",
+    overrides: Sequence[str] = (),
+    engine: EngineKind = "auto",
+) -> Written:
+    """Choose the clips to label next, and write them as a manifest and as a page.
+
+    Args:
+        manifest: an empty label means unlabelled.
+        out: the manifest to write, with the columns ``rank``, ``guess`` and ``reason``.
+        count: how many clips.
+        run: the folder of a run whose recognizer and features are used; None: a classifier is
+            fitted to the labelled clips, on the features of ``recipe``.
+        page: an HTML file to write too.
+        recipe: a name or a file.
+        overrides: changes of the recipe, ``key=value``.
+        engine: see `frameflow.features.engines.make_engine`.
+
+    Raises:
+        UsageError: nothing is unlabelled, or the run cannot be used.
+    """
+    if count < 1:
+        raise UsageError(f"count ({count}) must be > 0.")
+    if out.resolve() == (manifest.source or Path()).resolve():
+        raise UsageError(f"{out} is the manifest itself: name another file with --out.")
+    left = sum(not sample.label for sample in manifest)
+    if run is None:
+        vectors = clip_vectors(manifest, load_recipe(recipe, overrides), engine=engine)
+        choices = choose_next(manifest, vectors, count)
+    else:
+        from frameflow.models.recognizer import Recognizer
+
+        recognizer = Recognizer.load(run)
+        if recognizer.recipe.multilabel:
+            raise UsageError(
+                f"{run} gives a clip several labels, and what it is unsure of is not comparable: "
+                "leave --run out."
+            )
+        vectors = clip_vectors(
+            manifest, recognizer.recipe, engine=engine, backbones=recognizer.backbones()
+        )
+        shares = _probabilities(recognizer, vectors)
+        choices = choose_next(
+            manifest, vectors, count, probabilities=shares, labels=list(recognizer.labels)
+        )
+    chosen = next_manifest(manifest, choices)
+    chosen.write(out)
+    if page is not None:
+        _write_page(page, manifest, choices, left)
+    return Written(chosen, out, page, left)
+
+
+def _probabilities(recognizer: Any, vectors: ClipVectors) -> np.ndarray:
+    """``(N, K)`` of the clips of ``vectors``."""
+    import torch
+
+    features = vectors.features
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(features), 64):
+            rows = np.arange(start, min(start + 64, len(features)))
+            values, mask = map(torch.from_numpy, features.batch(rows))
+            found.append(recognizer.probabilities(values, mask).double().numpy())
+    return np.concatenate(found)
+
+
+def _write_page(path: Path, manifest: Manifest, choices: Sequence[Choice], left: int) -> None:
+    clips = [
+        {
+            "rank": rank,
+            "choice": choice,
+            "sample": manifest[choice.row],
+            "name": PurePath(manifest[choice.row].video).name,
+            "picture": strip(manifest, manifest[choice.row]),
+        }
+        for rank, choice in enumerate(choices, start=1)
+    ]
+    name = manifest.source.name if manifest.source else manifest.root.name
+    text = render_page("next.html.j2", name=name, version=__version__, clips=clips, left=left)
+    write_text(path, text)

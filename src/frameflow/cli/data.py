@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli import data_extract, data_frames, data_imports, data_labels
+from frameflow.cli import data_extract, data_frames, data_imports, data_labels, explore
 from frameflow.cli._common import (
     AsJson,
     ManifestFile,
@@ -121,3 +121,4 @@ def check(
 
 data_extract.register(app)
 data_labels.register(app)
+explore.register(app)
