@@ -116,9 +116,9 @@ def splits(found: Survey) -> str:
     if not kind:
         lines.append("There are neither splits nor folds.")
         return " ".join(lines)
-    counts = ", ".join(f"{found.parts.count(name):,} {name}" for name in found.part_names)
+    counts = ", ".join(f"{name} {found.parts.count(name):,}" for name in found.part_names)
     across = found.groups_across
-    lines.append(f"{kind.capitalize()}s: {counts}.")
+    lines.append(f"Clips of each {kind}: {counts}.")
     lines.append(
         f"{len(across):,} groups stand in more than one {kind}: {listing(across)}."
         if across

@@ -15,7 +15,7 @@ from frameflow.pages.page import markup, render_page
 from frameflow.pages.strips import Strip, strip
 
 _MOST_SUSPECTS = 40
-_MOST_SCENES = 10
+_MOST_SCENES = 6
 _CLIPS_OF_SCENE = 3
 _MOST_STRIPS = 160  # of clips of the classes, all together
 _STRIPS_OF_CLASS = 4
@@ -54,7 +54,7 @@ def render_explore(found: Survey, *, name: str) -> str:
         ],
         classes=class_table(found),
         galleries=_galleries(found),
-        plots=_plots(found),
+        **_distributions(found),
         unlabelled=[
             {"name": _file(found, row), "guess": errors.guesses.get(row),
              "sample": found.manifest[row]}
@@ -84,8 +84,13 @@ def facts(found: Survey) -> list[tuple[str, str]]:
     told = f"{len(groups):,}, of {min(groups)} to {max(groups)} clips" if groups else "none given"
     rows.append(("Groups", told))
     if found.part_kind:
-        counts = [f"{found.parts.count(part):,} {part}" for part in found.part_names]
-        rows.append((f"{found.part_kind.capitalize()}s", ", ".join(counts)))
+        names = found.part_names
+        counts = [f"{found.parts.count(part):,}" for part in names]
+        if found.part_kind == "fold":
+            told = f"{len(names)}, of {', '.join(counts)} clips"
+        else:
+            told = ", ".join(f"{count} {part}" for count, part in zip(counts, names, strict=True))
+        rows.append((f"{found.part_kind.capitalize()}s", told))
     rows.append(("Length", f"{_time(seconds)} in all"))
     if found.unlabelled:
         rows.append(("Unlabelled", f"{len(found.unlabelled):,}"))
@@ -143,26 +148,28 @@ def _banner(found: Survey) -> list[str]:
     return told
 
 
-def _plots(found: Survey) -> list[Any]:
+def _distributions(found: Survey) -> dict[str, list[Any]]:
+    """A histogram of everything that differs between clips, and what is the same for all."""
     known = [m for m in found.measures if m is not None]
-    if not known:
-        return []
+    counts = [entry["clips"] for entry in class_table(found) if entry["label"]]
     ways: list[tuple[str, str, Sequence[float]]] = [
-        ("Length", "seconds", [m.seconds for m in known]),
+        ("Length", "seconds", [round(m.seconds, 3) for m in known]),
         ("Frame rate", "frames a second", [round(m.rate, 2) for m in known]),
         ("Width", "px", [m.width for m in known]),
         ("Height", "px", [m.height for m in known]),
         ("Brightness", "0 black, 1 white", [m.brightness for m in known]),
         ("Contrast", "deviation of grey", [m.contrast for m in known]),
         ("Motion", "mean change of grey", [m.motion for m in known]),
+        ("Clips of a group", "clips", found.group_sizes()),
+        ("Clips of a class", "clips", counts),
     ]
-    groups = found.group_sizes()
-    if groups:
-        ways.append(("Clips of a group", "clips", groups))
-    counts = [entry["clips"] for entry in class_table(found) if entry["label"]]
-    if len(counts) > 1:
-        ways.append(("Clips of a class", "clips", counts))
-    return [markup(histogram(values, title=title, unit=unit)) for title, unit, values in ways]
+    plots, alike = [], []
+    for title, unit, values in ways:
+        if len(set(values)) > 1:
+            plots.append(markup(histogram(values, title=title, unit=unit)))
+        elif values:
+            alike.append(f"{title.lower()} {values[0]:g}{'' if unit == 'clips' else f' {unit}'}")
+    return {"plots": plots, "alike": alike}
 
 
 def _galleries(found: Survey) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ def map_2d(values: np.ndarray, *, seed: int = 0) -> np.ndarray:
         seed: the same seed gives the same map.
 
     Returns:
-        ``(N, 2)`` float64 from 0 to 1, one scale for both axes.
+        ``(N, 2)`` float64, each axis from 0 to 1.
     """
     if len(values) < _LEAST:
         places = np.zeros((len(values), 2))
@@ -48,7 +48,5 @@ def _in_square(places: np.ndarray) -> np.ndarray:
     if not len(places):
         return places
     low, high = places.min(axis=0), places.max(axis=0)
-    size = float((high - low).max())
-    if size <= 0:
-        return np.full_like(places, 0.5)
-    return (places - (low + high) / 2) / size + 0.5
+    size = high - low
+    return np.where(size > 0, (places - low) / np.where(size > 0, size, 1.0), 0.5)

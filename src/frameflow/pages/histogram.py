@@ -37,9 +37,10 @@ def histogram(values: Sequence[float], *, title: str, unit: str = "") -> str:
         return _HEIGHT - _BOTTOM - count / top * (_HEIGHT - _TOP - _BOTTOM)
 
     median = float(np.median(numbers))
+    middle_said = f"{median:.4g}" if abs(median) >= 1 else f"{median:.2g}"
     said = (
         f"{title}: {len(numbers)} values from {numbers.min():.4g} to {numbers.max():.4g}"
-        f"{' ' + unit if unit else ''}, median {median:.4g}"
+        f"{' ' + unit if unit else ''}, median {middle_said}"
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
@@ -72,9 +73,9 @@ def histogram(values: Sequence[float], *, title: str, unit: str = "") -> str:
     middle = across(min(max(median, low), high))
     parts.append(
         f'<line class="mark" x1="{middle:.1f}" x2="{middle:.1f}" y1="{_TOP - 6}" '
-        f'y2="{_HEIGHT - _BOTTOM}"><title>median {median:.4g}</title></line>'
+        f'y2="{_HEIGHT - _BOTTOM}"><title>median {middle_said}</title></line>'
     )
-    note = f"{unit + ', ' if unit else ''}median {median:.4g}"
+    note = f"{unit + ', ' if unit else ''}median {middle_said}"
     parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 6, note, "end"))
     return "".join([*parts, "</svg>"])
 

@@ -52,9 +52,8 @@
 
   // Drawing -----------------------------------------------------------------------------------
 
-  const side = () => Math.min(width, height) - 36;
-  const px = (i) => (data.x[i] - 0.5) * side() * scale + width / 2 + left;
-  const py = (i) => (data.y[i] - 0.5) * side() * scale + height / 2 + top;
+  const px = (i) => (data.x[i] - 0.5) * (width - 40) * scale + width / 2 + left;
+  const py = (i) => (data.y[i] - 0.5) * (height - 40) * scale + height / 2 + top;
   let asked = false;
   const draw = () => {
     if (asked) return;
@@ -72,7 +71,7 @@
     plane.height = Math.round(height * ratio);
     const pen = plane.getContext("2d");
     pen.scale(ratio, ratio);
-    const size = Math.max(2.2, Math.min(5.2, 95 / Math.sqrt(count))) * Math.min(1.7, Math.sqrt(scale));
+    const size = Math.max(2.2, Math.min(5.2, (0.16 * Math.sqrt(width * height)) / Math.sqrt(count))) * Math.min(1.7, Math.sqrt(scale));
     if (byId("lines") && byId("lines").checked) {
       pen.strokeStyle = ink("--wrong");
       pen.globalAlpha = data.pairs.length > 300 ? 0.3 : 0.6;

@@ -1,0 +1,84 @@
+"""Time and size of what `data explore` does beyond reading the videos, at the size of UCF101.
+
+    python benchmarks/explore_page.py --clip ../shared/data/clips/ucf101.avi
+
+All samples are spans of one small video, and the vectors are drawn around the centres of classes
+and groups, so nothing is extracted; the pictures are decoded and the page is written as ever.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from frameflow.audit._explore_page import render_explore
+from frameflow.audit.health import HealthReport
+from frameflow.audit.label_errors import find_label_errors
+from frameflow.audit.map2d import map_2d
+from frameflow.audit.survey import Survey
+from frameflow.audit.vectors import ClipVectors, principal
+from frameflow.data.manifest import Manifest, Sample
+from frameflow.video.measure import measure
+from frameflow.video.probe import probe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, required=True, help="any short video")
+    parser.add_argument("--samples", type=int, default=13320)
+    parser.add_argument("--classes", type=int, default=101)
+    parser.add_argument("--dim", type=int, default=512)
+    options = parser.parse_args()
+    clip = options.clip.resolve()
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 25 * options.classes, options.samples)
+    samples = [
+        Sample(
+            str(clip),
+            f"class {group // 25:03d}",
+            ("train", "test")[int(group % 25 < 7)],
+            f"g{group}",
+        )
+        for group in groups
+    ]
+    manifest = Manifest(samples, clip.parent)
+    centres = rng.normal(0, 1, (options.classes, options.dim))
+    scenes = rng.normal(0, 1, (25 * options.classes, options.dim))
+    values = centres[groups // 25] + scenes[groups] + rng.normal(0, 1, (len(groups), options.dim))
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{options.samples} clips, {options.classes} classes, vectors of {options.dim}\n")
+    begun = time.perf_counter()
+
+    def told(what: str) -> None:
+        nonlocal begun
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"{what:28} {time.perf_counter() - begun:7.1f} s, peak {memory:.2f} GB", flush=True)
+        begun = time.perf_counter()
+
+    turned = principal([values.astype(np.float32)])
+    told("principal axes")
+    vectors = ClipVectors(np.arange(len(samples)), turned, [], None)  # type: ignore[arg-type]
+    errors = find_label_errors(manifest, vectors)
+    told("likely label errors")
+    places = map_2d(turned)
+    told("map")
+    health = HealthReport(manifest, [], [], videos={clip: probe(clip)})
+    found = Survey(
+        manifest, health, [measure(clip)] * len(samples), [s.split for s in samples], [], [],
+        vectors, places, errors, "generated",
+    )  # fmt: skip
+    text = render_explore(found, name="generated")
+    told("pictures and page")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "explore.html"
+        page.write_text(text, encoding="utf-8")
+        print(f"{'page':28} {page.stat().st_size / 1e6:7.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
