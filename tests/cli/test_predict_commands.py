@@ -163,6 +163,31 @@ class TestPredict:
         assert [answer == "yes" for _, answer in said] == [float(share) > 0.5 for share, _ in said]
         assert len(said) == 2
 
+    def test_sets_and_clips_that_are_none_of_these(self, run, frameflow) -> None:
+        from frameflow.evaluation.abstain import Refusal
+        from frameflow.models.recognizer import Recognizer
+
+        found = json.loads(frameflow("predict RUN VIDEOS --engine torch --json").out)
+        assert all("set" not in entry for entry in found), "the run has no sets"
+        tops = sorted(entry["probability"] for entry in found)
+        threshold = (tops[11] + tops[12]) / 2
+        refusal = Refusal(0.1, 1 - tops[6], threshold, 0.5, None, 50, 12, "groups", "50 clips")
+        recognizer = Recognizer.load(run)
+        recognizer.save(run, extra=recognizer.extra | {"refusal": refusal.to_dict()})
+
+        found = json.loads(frameflow("predict RUN VIDEOS --engine torch --json").out)
+        assert [entry["abstained"] for entry in found].count(True) == 12
+        assert {len(entry["set"]) for entry in found} == {1}
+        table = frameflow("predict RUN VIDEOS --engine torch").out
+        assert table.count("none of these (") == 12
+        assert " set" in table.splitlines()[0] + table.splitlines()[1]
+        for entry in found[:1] + [entry for entry in found if entry["abstained"]][:1]:
+            one = frameflow("predict", run, entry["video"], "--engine", "torch").out
+            assert ("none of these: " in one) == entry["abstained"]
+            answers = re.findall(r"(lob, hoch|Rückhand) +[01]\.\d+ +(yes|no)\b", one)
+            assert {label for label, said in answers if said == "yes"} == set(entry["set"])
+            assert len(answers) == 2
+
     def test_files_folders_and_globs_each_once(self, run, frameflow) -> None:
         names = ["VIDEOS/lob, hoch", "VIDEOS/*/0[12].mp4", "VIDEOS/Rückhand/11.mp4"]
         said = frameflow("predict", run, *names, "--json", "--topk", 1, "--engine", "torch")

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from frameflow.errors import UsageError, VideoError
+from frameflow.evaluation.abstain import Refusal
+from frameflow.evaluation.calibration import Calibration
 from frameflow.inference.predictor import Prediction, load, write_csv
+from frameflow.models.recognizer import Recognizer
 
 
 def test_one_video(run: Path, clips: list[Path]) -> None:
@@ -186,3 +189,76 @@ def test_one_label_has_no_set(run: Path, clips: list[Path]) -> None:
     found = load(run, engine="torch").predict(clips[0])
     assert found.present == [found.label]
     assert "present" not in found.to_dict()
+
+
+# Calibration, sets and refusal
+
+
+def settle(run: Path, *, scale: float, quantile: float | None, threshold: float | None) -> None:
+    """Give the run a calibration and a refusal."""
+    recognizer = Recognizer.load(run)
+    calibration = Calibration("temperature", (scale,) * 3, (0.0,) * 3, "50 clips", 50)
+    refusal = Refusal(0.1, quantile, threshold, 0.95, None, 50, 12, "groups", "50 clips")
+    settled = {"calibration": calibration.to_dict(), "refusal": refusal.to_dict()}
+    recognizer.save(run, extra=settled | {"refusal_reason": ""})
+
+
+def test_what_is_said_is_calibrated_and_has_a_set(
+    run: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    before = load(run, engine="torch").predict(clips)
+    assert all(isinstance(found, Prediction) and found.set is None for found in before)
+    tops = sorted(found.probability for found in before if isinstance(found, Prediction))
+    calibration = Calibration("temperature", (2.5,) * 3, (0.0,) * 3)
+    middle = float(np.median(tops))
+    rest = (1 - middle) / 2
+    threshold = float(calibration.apply(np.array([[middle, rest, rest]]))[0, 0])
+    settle(run, scale=2.5, quantile=0.7, threshold=threshold)
+    after = load(run, engine="torch").predict(clips, topk=2)
+    for old, new in zip(before, after):
+        assert isinstance(old, Prediction)
+        assert isinstance(new, Prediction)
+        expected = calibration.apply(old.probabilities[None])[0]
+        np.testing.assert_allclose(new.probabilities, expected, rtol=1e-5)
+        assert new.label == old.label
+        inside = {label for label, p in zip(new.labels, new.probabilities) if p >= 0.3}
+        assert set(new.set or ()) == inside | {new.label}
+        assert (new.set or ())[0] == new.label
+        assert new.abstained == (new.probabilities.max() < threshold)
+        values = new.to_dict()
+        assert (values["set"], values["abstained"]) == (list(new.set or ()), new.abstained)
+    answered = {found.abstained for found in after if isinstance(found, Prediction)}
+    assert answered == {True, False}
+
+    write_csv(tmp_path / "found.csv", [*after, VideoError("x.mp4", "is gone")])
+    with open(tmp_path / "found.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-3:] == ["set", "abstained", "error"]
+    for row, found in zip(rows, after):
+        assert isinstance(found, Prediction)
+        assert row["set"] == "|".join(found.set or ())
+        assert row["abstained"] == ("yes" if found.abstained else "no")
+    assert (rows[-1]["set"], rows[-1]["abstained"], rows[-1]["error"]) == ("", "", "is gone")
+
+
+def test_where_nothing_may_be_answered_every_clip_is_abstained_from(
+    run: Path, clips: list[Path]
+) -> None:
+    settle(run, scale=1.0, quantile=None, threshold=None)
+    found = load(run, engine="torch").predict(clips[0])
+    assert found.abstained
+    assert len(found.set or ()) == 3
+
+
+@pytest.mark.parametrize(
+    ("saved", "says"),
+    [
+        ({"calibration": {"method": "temperature"}}, "calibration saved with the model is damaged"),
+        ({"calibration": Calibration.identity(4).to_dict()}, "for 4 classes"),
+        ({"refusal": {"alpha": 0.1}}, "sets saved with the model are damaged"),
+    ],
+)
+def test_a_damaged_calibration_is_said(run: Path, saved: dict[str, object], says: str) -> None:
+    Recognizer.load(run).save(run, extra=saved)
+    with pytest.raises(UsageError, match=says):
+        load(run, engine="torch")

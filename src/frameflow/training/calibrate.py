@@ -75,18 +75,37 @@ def calibrate(
         ``calibration`` and ``refusal`` for the recognizer's ``extra``; ``refusal`` may be None,
         and ``refusal_reason`` says why.
     """
-    recipe, classes = recognizer.recipe, len(recognizer.labels)
     try:
-        if validation is not None and scored is not None:
-            found = _of_validation(recognizer, validation, scored)
-        else:
-            found = _of_inner_folds(recognizer, manifest, training, engine)
-    except _None as none:
-        reason = str(none)
+        found = held_out(recognizer, manifest, training, validation, scored, engine=engine)
+    except NothingHeldOut as nothing:
+        reason, several = str(nothing), recognizer.recipe.multilabel
         log.info("The probabilities are not calibrated: %s", reason)
-        without = Calibration.identity(classes, reason=reason, multilabel=recipe.multilabel)
+        without = Calibration.identity(len(recognizer.labels), reason=reason, multilabel=several)
         return _extra(without, None, reason)
-    return settle(found, recipe, recognizer.labels)
+    return settle(found, recognizer.recipe, recognizer.labels)
+
+
+class NothingHeldOut(Exception):
+    """There are no predictions to calibrate on; the message says why."""
+
+
+def held_out(
+    recognizer: "Recognizer",
+    manifest: Manifest,
+    training: "Material",
+    validation: "Material | None",
+    scored: "Examples | None",
+    *,
+    engine: "EngineKind" = "auto",
+) -> HeldOut:
+    """Predictions of validation, or of inner folds; the arguments are those of `calibrate`.
+
+    Raises:
+        NothingHeldOut: there are none to be had.
+    """
+    if validation is not None and scored is not None:
+        return _of_validation(recognizer, validation, scored)
+    return _of_inner_folds(recognizer, manifest, training, engine)
 
 
 def settle(found: HeldOut, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any]:
@@ -126,10 +145,6 @@ def settle(found: HeldOut, recipe: Recipe, labels: Sequence[str]) -> dict[str, A
     return _extra(fitted, refusal, "")
 
 
-class _None(Exception):
-    """There are no predictions to calibrate on, and why."""
-
-
 def _of_validation(recognizer: "Recognizer", validation: "Material", scored: "Examples") -> HeldOut:
     from frameflow.training.learning import trainee
     from frameflow.training.loop import predict
@@ -151,24 +166,24 @@ def _of_inner_folds(
     """Each training sample is predicted by a head that learnt from the other folds' groups."""
     recipe, samples = recognizer.recipe, list(training.samples)
     if recipe.way != "frozen":
-        raise _None(
+        raise NothingHeldOut(
             "there is no validation sample, and to train the backbone again on inner folds would "
             "take as many times as long. Set split.val=0.15 for it."
         )
     if recipe.calibration.folds < 2:
-        raise _None("there is no validation sample, and calibration.folds is below 2.")
+        raise NothingHeldOut("there is no validation sample, and calibration.folds is below 2.")
     if len(samples) < FEW:
-        raise _None(f"{len(samples)} training samples are too few (at least {FEW}).")
+        raise NothingHeldOut(f"{len(samples)} training samples are too few (at least {FEW}).")
     units = len({sample.group or sample.video for sample in samples})
     folds = min(recipe.calibration.folds, units)
     if folds < 2:
-        raise _None("all training samples are of one group.")
+        raise NothingHeldOut("all training samples are of one group.")
     started = time.perf_counter()
     log.info("Training the head on %d inner folds, to calibrate it.", folds)
     try:
         found = _study(recognizer, manifest.replace(samples), training, engine, folds)
     except UsageError as error:  # a fold without which only one class is left
-        raise _None(str(error)) from None
+        raise NothingHeldOut(str(error)) from None
     log.info("The inner folds took %.1f s.", time.perf_counter() - started)
     begun = ", from clips the run it began with may have seen" * ("init" in recognizer.extra)
     origin = f"{plural(len(samples), 'training sample')}{_groups(samples)}, each predicted without "
@@ -189,7 +204,7 @@ def _study(
     recipe = recognizer.recipe
     testing = read_material(recognizer, manifest, purpose="test", engine=engine)
     if len(testing.samples) < len(manifest):
-        raise _None("some training videos changed while they were read.")
+        raise NothingHeldOut("some training videos changed while they were read.")
     without = {"split": recipe.split.model_copy(update={"val": 0.0})}
     folded = _quietly_folded(manifest, folds, seed=recipe.train.seed, several=recipe.multilabel)
     samples = Samples(folded, training, testing, recognizer.backbones())
