@@ -15,6 +15,7 @@ import numpy as np
 
 from frameflow.audit._held_out import held_out, learn_and_say, scaled
 from frameflow.audit.vectors import ClipVectors
+from frameflow.data._units import Units
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import add_folds, random_clip_folds
 
@@ -123,11 +124,11 @@ def find_label_errors(manifest: Manifest, vectors: ClipVectors, *, seed: int = 0
         return found / repeats
 
     by_clip = judged(_clip_folds, min(_CLIP_FOLDS, len(part)))
-    groups = len({sample.group for sample in part} - {""})
+    units = len(Units.of(part).members)  # groups, where samples of one video belong together
     scenes: list[SuspectScene] = []
     accuracy = None
-    if groups >= 2:
-        by_group = judged(_group_folds, min(_GROUP_FOLDS, groups))
+    if part.has_groups and units >= 2:
+        by_group = judged(_group_folds, min(_GROUP_FOLDS, units))
         accuracy = float((by_group.argmax(axis=1) == targets).mean())
         scenes = _scenes(part, rows, by_group, targets, labels)
     clips = _clips(rows, by_clip, targets, labels)
