@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli._common import AsJson, print_json, print_table
+from frameflow.cli._common import (
+    AllowLeak,
+    AsJson,
+    EngineName,
+    Overrides,
+    RecipeName,
+    Videos,
+    print_json,
+    print_table,
+)
 
 
 def compare(
@@ -46,6 +55,63 @@ def compare(
         typer.echo(note)
 
 
+def ablate(
+    videos: Videos,
+    over: Annotated[
+        list[str],
+        typer.Option("--over", help="A key and its values: head=mean,gru. Repeatable."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder; one that was stopped goes on.")
+    ],
+    recipe: RecipeName = "default",
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each with so many seeds.")] = 3,
+    folds: Annotated[int, typer.Option(help="Folds of the train and val samples.")] = 5,
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option("--one-at-a-time", help="Each value alone, rather than all combinations."),
+    ] = False,
+    fold: Annotated[
+        int | None, typer.Option(help="This fold of the manifest is the test split, left out.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
+    ] = None,
+    engine: EngineName = "auto",
+    allow_leak: AllowLeak = False,
+    as_json: AsJson = False,
+) -> None:
+    """What each change of a recipe does, on folds of the training samples."""
+    from frameflow.training import ablation_words as words
+    from frameflow.training.ablate import ablate as run_ablate
+
+    found = run_ablate(
+        videos,
+        over=over,
+        out=out,
+        recipe=recipe,
+        overrides=overrides or (),
+        seeds=seeds,
+        folds=folds,
+        one_at_a_time=one_at_a_time,
+        fold=fold,
+        classes=classes,
+        engine=engine,
+        allow_leak=allow_leak,
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for table in (words.variant_table, words.main_table):
+        header, rows = table(found)
+        if rows:
+            print_table(header, rows)
+    for line in (*words.summary(found), *words.notes(found)):
+        typer.echo(line)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(compare)
+    app.command()(ablate)

@@ -19,6 +19,7 @@ from frameflow.data.splits import add_folds, random_clip_folds, refuse_leaks
 from frameflow.errors import UsageError
 from frameflow.evaluation.predictions import Predictions
 from frameflow.progress import progress
+from frameflow.training.crossval_page import crossval_page
 from frameflow.training.examples import view_means
 from frameflow.training.results import CrossvalResult, FoldScore, Study
 from frameflow.training.run import refuse_used_folder
@@ -86,7 +87,7 @@ def crossval(
         seeds: how often all folds are trained: with the recipe's seed and those after it.
         leak_study: the same on random folds of clips beside it, and the inflation that shows.
         classes: only these labels, or the first so many.
-        out: a new folder for ``crossval.json``, ``.csv`` and ``.md``, ``recipe.yaml``,
+        out: a new folder for ``crossval.json``, ``.csv``, ``.md`` and ``.html``, ``recipe.yaml``,
             ``manifest.csv`` and the out-of-fold ``predictions.csv``; None: nothing is written.
         engine: what runs the frozen backbone.
         allow_leak: go on although a group stands in two folds; the result says so.
@@ -110,7 +111,7 @@ def crossval(
         source, chosen.train.seed, folds=folds, classes=classes, multilabel=chosen.multilabel
     )
     leaky = _refuse_leaking_folds(manifest, allow=allow_leak)
-    samples, bad = _read(manifest, chosen, engine)
+    samples, bad = read_samples(manifest, chosen, engine)
     numbers = [chosen.train.seed + seed for seed in range(seeds)]
     count = len({sample.fold for sample in manifest})
 
@@ -260,10 +261,10 @@ def _refuse_leaking_folds(manifest: Manifest, *, allow: bool) -> bool:
     return refuse_leaks(named, allow=allow)
 
 
-def _read(
-    manifest: Manifest, recipe: Recipe, engine: "EngineKind"
+def read_samples(
+    manifest: Manifest, recipe: Recipe, engine: "EngineKind" = "auto"
 ) -> tuple[Samples, list[dict[str, object]]]:
-    """The readable samples and what is known of them, and what was set aside."""
+    """The readable samples as a recipe sees them, and what was set aside."""
     from frameflow.models.recognizer import build_recognizer
     from frameflow.training.learning import read_material
 
@@ -317,5 +318,6 @@ def _write(out: Path, result: CrossvalResult, manifest: Manifest) -> None:
     found.write_csv(out / "predictions.csv")
     write_text(out / "crossval.csv", result.csv())
     write_text(out / "crossval.md", result.markdown())
+    write_text(out / "crossval.html", crossval_page(result))
     write_json(out / "crossval.json", result.to_dict())
     log.info("Wrote %s.", out / "crossval.md")

@@ -11,6 +11,7 @@ import numpy as np
 from frameflow.config import Recipe
 from frameflow.evaluation._words import plural
 from frameflow.evaluation.intervals import Intervals, bootstrap, units_of
+from frameflow.evaluation.paired import Effect, effects
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,43 @@ class CrossvalResult:
             seed=self.recipe.train.seed,
         )
 
-    def inflation(self) -> dict[str, float] | None:
-        """What the random folds claim beyond the held-out ones: in points, and as a ratio."""
+    def inflated(self) -> Effect | None:
+        """The same difference over all clips together, with its interval over groups.
+
+        Each clip is scored in both studies, so they are judged on the same draws of groups.
+        """
         if self.random_clips is None:
             return None
+        gained = self.random_clips.hits - self.held_out.hits
+        units = units_of(self.group_of, len(gained))
+        total, size = (np.bincount(units.index, part) for part in (gained, np.ones(len(gained))))
+        settings = self.recipe.evaluation
+        found = effects(
+            {"top1": float(gained.mean())},
+            lambda weights: {"top1": (weights @ total) / (weights @ size)},
+            units=units,
+            draws=settings.resamples,
+            confidence=settings.confidence,
+            seed=self.recipe.train.seed,
+        )
+        return found["top1"]
+
+    def inflation(self) -> dict[str, Any] | None:
+        """What the random folds claim beyond the held-out ones: in points, and as a ratio.
+
+        ``points`` is the difference of the means over folds; ``pooled_points`` that over all
+        clips, of which ``interval`` is.
+        """
+        effect = self.inflated()
+        if self.random_clips is None or effect is None:
+            return None
         claimed, honest = self.random_clips.mean, self.held_out.mean
-        found = {"points": 100 * (claimed - honest)}
+        found = {
+            "points": 100 * (claimed - honest),
+            "pooled_points": 100 * effect.value,
+            "interval": None if effect.bounds is None else [100 * end for end in effect.bounds],
+            "p": effect.p,
+        }
         return found | ({"ratio": claimed / honest} if honest else {})
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,7 +228,8 @@ class CrossvalResult:
             ratio = f", {inflation['ratio']:.2f} times" if "ratio" in inflation else ""
             lines.append(
                 f"On random folds of clips the same recipe claims {self.random_clips.mean:.3f}: "
-                f"{inflation['points']:+.1f} points{ratio} what it does on new groups."
+                f"{inflation['points']:+.1f} points{ratio} what it does on new groups"
+                f"{self._inflation_words(inflation)}."
             )
         if self.bad_videos:
             lines.append(f"{plural(len(self.bad_videos), 'video')} set aside as unreadable.")
@@ -218,6 +251,13 @@ class CrossvalResult:
         writer.writerow(header)
         writer.writerows([_cell(cell) for cell in row] for row in rows)
         return file.getvalue()
+
+    def _inflation_words(self, inflation: Mapping[str, Any]) -> str:
+        if inflation["interval"] is None:
+            return ""
+        low, high = inflation["interval"]
+        share = f"{100 * self.recipe.evaluation.confidence:g} % interval"
+        return f" ({share} {low:+.1f} to {high:+.1f}, over all clips)"
 
     def _interval_words(self) -> str:
         found = self.interval()
