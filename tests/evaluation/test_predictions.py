@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from frameflow._files import write_json
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError
 from frameflow.evaluation.predictions import Predictions, read_predictions
@@ -66,7 +67,8 @@ def test_spans_and_frames_have_columns_only_where_there_are_any(tmp_path: Path) 
 def test_results_hold_truth_prediction_and_top_k(tmp_path: Path) -> None:
     samples = [Sample("a.mp4", "x"), Sample("b.mp4"), Sample("c.mp4", "z", start=0.5)]
     shares = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3]])
-    Predictions(samples, ["x", "y", "z"], shares).write_results(tmp_path / "r.json", topk=2)
+    found = Predictions(samples, ["x", "y", "z"], shares).results(topk=2)
+    write_json(tmp_path / "r.json", found)
     assert json.loads((tmp_path / "r.json").read_text()) == {
         "labels": ["x", "y", "z"],
         "samples": [
@@ -172,7 +174,7 @@ def test_sets_round_trip(tmp_path: Path) -> None:
 
 
 def test_results_hold_the_sets(tmp_path: Path) -> None:
-    sets().write_results(tmp_path / "r.json", topk=1)
+    write_json(tmp_path / "r.json", sets().results(topk=1))
     held = json.loads((tmp_path / "r.json").read_text())
     assert held["multilabel"] is True
     assert held["samples"] == [

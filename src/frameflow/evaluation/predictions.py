@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from frameflow._files import write_json, write_text
+from frameflow._files import write_text
 from frameflow.data.labels import join_labels, label_matrix
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError
@@ -123,10 +123,10 @@ class Predictions:
             shown = row if self.multilabel else (row.max(), *row)
             numbers = [f"{value:.6g}" for value in shown]
             table.append(["" if c is None else str(c) for c in cells] + [predicted, *numbers])
-        write_text(path, _as_csv(table))
+        write_text(path, as_csv(table))
 
-    def write_results(self, path: Path, *, topk: int = 5) -> None:
-        """Per sample the truth, the prediction and the ``topk`` likeliest labels, as JSON.
+    def results(self, *, topk: int = 5) -> dict[str, Any]:
+        """Per sample the truth, the prediction and the ``topk`` likeliest labels, for JSON.
 
         In multi-label ``labels`` are the true ones, ``present`` those above 0.5, and ``correct``
         says whether both are the same.
@@ -144,7 +144,7 @@ class Predictions:
             row["topk"] = [[label, round(share, 6)] for label, share in self.topk(index, topk)]
             rows.append(row)
         kind = {"multilabel": True} if self.multilabel else {}
-        write_json(path, {**kind, "labels": list(self.labels), "samples": rows}, indent=None)
+        return {**kind, "labels": list(self.labels), "samples": rows}
 
     def _sets(self, row: int) -> dict[str, Any]:
         sample, present = self.samples[row], self.present(row)
@@ -154,7 +154,9 @@ class Predictions:
         return {"labels": list(sample.labels), "present": present, "correct": right}
 
 
-def _as_csv(table: Sequence[Sequence[str]]) -> str:
+def as_csv(table: Sequence[Sequence[str]]) -> str:
+    """A table as CSV text; cells that hold a comma, a quote or a line's end are quoted."""
+
     def written(quoting: Literal[0, 1]) -> str:
         file = io.StringIO()
         csv.writer(file, lineterminator="\n", quoting=quoting).writerows(table)

@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frameflow.audit.summary import split_audit
 from frameflow.data.manifest import Manifest
 from frameflow.inference._facts import now
+
+if TYPE_CHECKING:
+    from frameflow.models.recognizer import Recognizer
 
 
 def training_record(extra: Mapping[str, Any], run: Path) -> dict[str, Any] | None:
@@ -51,4 +54,22 @@ def stopwatch() -> Callable[[], dict[str, Any]]:
         "start": began,
         "end": now(),
         "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def model_record(recognizer: "Recognizer") -> dict[str, Any]:
+    """What the model is made of, with the options that a recipe leaves to their defaults.
+
+    Returns:
+        ``head`` and its ``options``; ``features``, the length of the vector of a frame or clip;
+        ``sizes``, ``[height, width]`` in px of the frames each backbone sees; ``frames`` of a clip.
+    """
+    shape = ("dim", "dims", "frames", "classes")
+    arguments = recognizer.head.arguments
+    return {
+        "head": recognizer.head.name,
+        "options": {name: value for name, value in arguments.items() if name not in shape},
+        "features": recognizer.dim,
+        "sizes": [[backbone.preprocess.size] * 2 for backbone in recognizer.backbones()],
+        "frames": recognizer.frames,
     }

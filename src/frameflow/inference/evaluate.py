@@ -1,6 +1,7 @@
 """Score a run on a split, and write what a reader needs to judge the score."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,14 +27,18 @@ from frameflow.evaluation._words import (
     weights,
 )
 from frameflow.evaluation.card import write_card
+from frameflow.evaluation.frame_predictions import FILE as FRAMES
+from frameflow.evaluation.frame_predictions import has_frames, write_frame_predictions
 from frameflow.evaluation.metrics import score
 from frameflow.evaluation.multilabel import score_sets
 from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
+from frameflow.evaluation.results_json import write_results
 from frameflow.inference._calibrated import calibrated, calibration_figures
 from frameflow.inference._facts import bad_in_training, now, versions
+from frameflow.inference._frames import other_frames
 from frameflow.inference._leaks import leaks_from_training
-from frameflow.inference._recorded import audit_record, stopwatch, training_record
+from frameflow.inference._recorded import audit_record, model_record, stopwatch, training_record
 from frameflow.inference._scope import Scope, folder_for, scope
 from frameflow.inference.predictor import (
     EngineKind,
@@ -119,6 +124,9 @@ def evaluate(
             max_bad=None if scored.foreign else _bad_share(folder, own, scored, recipe.max_bad),
         )
         shares = average_views(recognizer, features)
+        others = [] if scored.foreign else other_frames(
+            recognizer, own, split=scored.split, views=views, engine=engine, store=store
+        )  # fmt: skip
     said = Predictions(features.samples, recognizer.labels, shares, multilabel=recipe.multilabel)
     found = calibrated(recognizer, said)
     metrics = _metrics(found, recipe) | _facts(
@@ -128,11 +136,15 @@ def evaluate(
         "training": training_record(recognizer.extra, folder),
         "audit": audit_record(recognizer.extra, own, foreign=scored.foreign),
         "timing": timing(),
+        "model": model_record(recognizer),
     }
     metrics |= calibration_figures(recognizer, said, found)
     into.mkdir(parents=True, exist_ok=True)
     found.write_csv(into / "predictions.csv")
-    found.write_results(into / "results.json", topk=recipe.evaluation.topk)
+    back = Path(os.path.relpath(folder.resolve(), into.resolve())).as_posix()
+    write_results(into / "results.json", found, metrics, recipe=recipe, run=back)
+    if has_frames(found.samples):
+        write_frame_predictions(into / FRAMES, [found, *others])
     write_json(into / "metrics.json", metrics)
     write_card(into / "README.md", metrics, recipe=recipe, manifest=own)
     write_report(
