@@ -69,9 +69,26 @@ def test_settings_are_flat_and_only_those_that_differ(runs: tuple[Path, Path]) -
     assert flatten({"a": [{"b": 1}, {"b": [2, 3]}]}) == {"a.0.b": 1, "a.1.b": "[2, 3]"}
 
 
-def test_a_run_that_was_moved_away_from_its_videos(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_runs_whose_videos_are_gone(runs: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "VIDEOS")
-    assert compare_runs(runs).samples == read_entry(runs[0]).predictions.truth.size
+    assert compare_runs(runs).samples == len(read_entry(runs[0]).predictions)
+
+
+def test_a_run_that_was_moved_away_from_its_videos(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    moved = shutil.copytree(runs[1], tmp_path / "elsewhere" / "B")
+    found = compare_runs([runs[0], moved])
+    assert found.pairs[0].effects["top1"].value == 0
+    assert len(found.warnings) == 1
+    assert "B: its videos are not where its paths lead" in found.warnings[0]
+
+
+def test_other_videos_of_the_same_names_are_other_samples(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "VIDEOS", tmp_path / "elsewhere" / "VIDEOS")
+    other = shutil.copytree(runs[1], tmp_path / "elsewhere" / "B")
+    with pytest.raises(UsageError, match="0 of them the same"):
+        compare_runs([runs[0], other])
 
 
 @pytest.mark.parametrize(

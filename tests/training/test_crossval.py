@@ -13,6 +13,7 @@ from torch import nn
 from frameflow.config import load_recipe
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import LeakError, UsageError
+from frameflow.evaluation.predictions import read_predictions
 from frameflow.training.crossval import Samples, _random_folds, crossval, study
 from frameflow.training.examples import ArrayFeatures
 from frameflow.training.learning import Stored
@@ -125,6 +126,11 @@ def test_from_videos_to_tables(
         assert len(list(csv.reader(file))) == 11
     assert "random folds of clips the same recipe claims" in (out / "crossval.md").read_text()
     assert len(Manifest.read(out / "manifest.csv")) == 35
+    for sample in read_predictions(out / "predictions.csv").samples:
+        assert (out / sample.video).is_file(), "paths start from the folder they are in"
+    low, high = written["inflation"]["interval"]
+    assert low <= written["inflation"]["pooled_points"] <= high
+    assert "new groups" in (out / "crossval.html").read_text()
     assert caplog.text.count("Computing features") == 1  # once for all folds, views and seeds
     with pytest.raises(UsageError, match="not empty"):
         crossval(manifest, **options, out=out)

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def compare_runs(runs: Sequence[str | os.PathLike[str]], *, common: bool = False
     """
     paths = [Path(run) for run in runs]
     names = _names(paths)
-    return compare([read_entry(path, name) for path, name in zip(paths, names)], common=common)
+    entries = [read_entry(path, name) for path, name in zip(paths, names)]
+    return compare(_matched(entries), common=common)
 
 
 def read_entry(run: Path, name: str | None = None) -> Entry:
@@ -78,6 +80,41 @@ def read_entry(run: Path, name: str | None = None) -> Entry:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(_damaged(folder, f"lacks or garbles {error}")) from None
+
+
+def _matched(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries, matched by their paths' ends where a run was moved away from its videos.
+
+    Where all videos are found, the same end of two paths proves nothing.
+    """
+    first = set(entries[0].keys)
+    apart = [entry for entry in entries[1:] if not first & set(entry.keys)]
+    lost = [entry.name for entry in entries if not Path(_video(entry.keys[0])).exists()]
+    if not apart or not lost:
+        return entries
+    said = (
+        "its videos are not where its paths lead, so samples are matched by their paths below "
+        "the folder that holds all of them."
+    )
+    return [
+        replace(
+            entry,
+            keys=_ends(entry.keys),
+            warnings=[*entry.warnings, *([said] if entry.name in lost else [])],
+        )
+        for entry in entries
+    ]
+
+
+def _video(key: Hashable) -> str:
+    assert isinstance(key, tuple)
+    return str(key[0])
+
+
+def _ends(keys: Sequence[Hashable]) -> list[Hashable]:
+    """The keys with paths from the folder that holds all videos."""
+    top = os.path.commonpath([Path(_video(key)).parent for key in keys])
+    return [(os.path.relpath(_video(key), top), *key[1:]) for key in keys if isinstance(key, tuple)]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -138,6 +175,8 @@ def _check(folder: Path, found: Predictions, facts: Mapping[str, Any]) -> None:
             f"{where} has {len(found)} samples, the figures beside it are of {facts['samples']}: "
             f"{again}"
         )
+    if not len(found):
+        raise UsageError(f"{where} holds no sample: {again}")
     if not np.isfinite(found.probabilities).all():
         raise UsageError(f"{where} has probabilities that are no finite numbers: {again}")
     known = set(found.labels)

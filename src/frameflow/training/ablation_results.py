@@ -133,8 +133,15 @@ class AblationResult:
         found = self._judge(contrasts)
         corrected = dict(zip(found, holm([effect.p for effect in found.values()])))
         return [
-            Main(*name, effect, corrected[name], len(self._pairs(contrasts[name])))
-            for name, effect in found.items()
+            Main(
+                key,
+                level,
+                first,
+                effect,
+                corrected[key, level, first],
+                len(self._pairs(contrasts[key, level, first])),
+            )
+            for (key, level, first), effect in found.items()
         ]
 
     def sure(self, corrected: float | None) -> bool | None:

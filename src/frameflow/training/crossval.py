@@ -309,8 +309,9 @@ def _write(out: Path, result: CrossvalResult, manifest: Manifest) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(result.recipe))
     manifest.write(out / "manifest.csv")
+    written = Manifest.read(out / "manifest.csv", check_files=False)  # paths from here
     found = Predictions(
-        manifest.samples,
+        written.samples,
         result.labels,
         result.held_out.probabilities,
         multilabel=result.recipe.multilabel,
