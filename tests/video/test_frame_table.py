@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frameflow.video.frame_table import (
@@ -27,6 +27,7 @@ def make_images(folder: Path, count: int) -> list[str]:
     return names
 
 
+@settings(deadline=None, max_examples=40)  # each example writes a file
 @given(
     st.lists(st.integers(0, 10**6), min_size=1, max_size=30, unique=True).map(sorted),
     st.sampled_from([12.5, 25.0, 30000 / 1001, 50.0]),

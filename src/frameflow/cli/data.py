@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from frameflow.cli import data_extract, data_frames, data_imports, data_labels, explore
+from frameflow.cli import (
+    data_exports,
+    data_extract,
+    data_frames,
+    data_imports,
+    data_labels,
+    explore,
+)
 from frameflow.cli._common import (
     AsJson,
     ManifestFile,
@@ -120,5 +127,6 @@ def check(
 
 
 data_extract.register(app)
+data_exports.register(app)
 data_labels.register(app)
 explore.register(app)

@@ -143,7 +143,7 @@ class TestKinetics:
         with pytest.raises(ManifestError) as caught:
             import_kinetics(touch("a.mp4"), [table])
         said = str(caught.value)
-        assert "line 2: 'x' and '10' are no seconds" in said
+        assert "line 2: 'x' and '10' are no start and end" in said
         assert "line 3: split 'dev' is none of" in said
         assert "line 4: has 3 cells where the header has 6" in said
         with pytest.raises(UsageError, match="no column 'youtube_id'"):
@@ -251,6 +251,9 @@ class TestLists:
         assert read_label_map(write("a.txt", "run\n5 a side\n")) == {0: "run", 1: "5 a side"}
         assert read_label_map(write("b.txt", "1 Archery\n2 Yo Yo\n")) == {1: "Archery", 2: "Yo Yo"}
         assert read_label_map(write("c.csv", "0,Archery\n1,Yo Yo\n")) == {0: "Archery", 1: "Yo Yo"}
+        assert read_label_map(write("e.txt", "5 a side\n7 a side\n")) == {
+            0: "5 a side", 1: "7 a side",
+        }  # fmt: skip
         with pytest.raises(UsageError, match="two names"):
             read_label_map(write("d.txt", "1 Archery\n1 Yo Yo\n"))
 

@@ -49,7 +49,7 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     Raises:
         UsageError: the file cannot be read.
     """
-    lines = enumerate(map(str.strip, read_text(path).splitlines()), start=1)
+    lines = enumerate(map(str.strip, read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
 
 

@@ -8,6 +8,7 @@ The tables have the columns ``label, youtube_id, time_start, time_end, split``; 
 import csv
 import io
 import logging
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -59,12 +60,23 @@ def import_kinetics(
         for label, identity, start, end, split in _rows(table):
             video, whole = index.clip(identity, start, end)
             if video is None:
-                missing.append(f"{identity}_{start:06d}_{end:06d}")
+                missing.append(f"{identity}_{int(start):06d}_{int(end):06d}")
                 continue
-            span = (float(start), float(end)) if whole and untrimmed else (None, None)
+            span = (start, end) if whole and untrimmed else (None, None)
             samples.append(Sample(video, label, split, identity, *span))
     _refuse_several(samples)
     return collect(samples, missing, index.root, allow_missing=allow_missing)
+
+
+def cut_name(stem: str) -> tuple[str, int, int] | None:
+    """ID, start and end of a name such as ``ID_000010_000020``; None of other names.
+
+    Example:
+        >>> cut_name("-abcdefghi1_000010_000020"), cut_name("clip_7")
+        (('-abcdefghi1', 10, 20), None)
+    """
+    match = _CUT.match(stem)
+    return (match["id"], int(match["start"]), int(match["end"])) if match else None
 
 
 class _Clips(VideoNames):
@@ -76,20 +88,19 @@ class _Clips(VideoNames):
         self._whole: dict[str, str] = {}
         for video in self.videos:
             stem = Path(video).name if (self.root / video).is_dir() else Path(video).stem
-            match = _CUT.match(stem)
-            if match:
-                key = (match["id"], int(match["start"]), int(match["end"]))
-                self._cut.setdefault(key, video)
+            cut = cut_name(stem)
+            if cut:
+                self._cut.setdefault(cut, video)
             else:
                 self._whole.setdefault(stem, video)
 
-    def clip(self, identity: str, start: int, end: int) -> tuple[str | None, bool]:
+    def clip(self, identity: str, start: float, end: float) -> tuple[str | None, bool]:
         """The file of a row, and whether its name is the ID alone."""
-        cut = self._cut.get((identity, start, end))
+        cut = self._cut.get((identity, int(start), int(end)))
         return (cut, False) if cut else (self._whole.get(identity), True)
 
 
-def _rows(path: Path) -> list[tuple[str, str, int, int, str]]:
+def _rows(path: Path) -> list[tuple[str, str, float, float, str]]:
     """(label, ID, start, end, split) of each row."""
     reader = csv.reader(io.StringIO(read_text(path)))
     header = [name.strip().lower() for name in next(reader, [])]
@@ -110,10 +121,12 @@ def _rows(path: Path) -> list[tuple[str, str, int, int, str]]:
         row = {name: cell.strip() for name, cell in zip(header, cells)}
         split = row.get("split", "").lower() or split_of(path.stem)
         try:
-            start, end = (int(float(row[name])) for name in _NEEDED[1:])
+            start, end = (float(row[name]) for name in _NEEDED[1:])
+            if not 0 <= start < end < math.inf:
+                raise ValueError
         except ValueError:
             times = f"{row['time_start']!r} and {row['time_end']!r}"
-            faults.append((number, f"{times} are no seconds"))
+            faults.append((number, f"{times} are no start and end in seconds"))
             continue
         if split and split not in SPLIT_NAMES:
             faults.append((number, f"split {split!r} is none of train, validate, test"))

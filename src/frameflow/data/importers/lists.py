@@ -80,19 +80,22 @@ def import_lists(
 def read_label_map(path: Path_) -> dict[int, str]:
     """The names of labels by number: one a line in order, or ``number name`` on each line.
 
+    The second form is known by its numbers, which are 0, 1, 2 or 1, 2, 3 and so on, in any order.
+
     Raises:
         UsageError: the file cannot be read, or names a number twice.
     """
     path = Path(path)
     lines = [line for _, line in numbered_lines(path)]
-    numbered = [re.match(r"^(\d+)[\s,:]+(.*\S)$", line) for line in lines]
-    if not all(numbered):
+    matches = [re.match(r"^(\d+)[\s,:]+(.*\S)$", line) for line in lines]
+    pairs = [(int(match[1]), match[2]) for match in matches if match]
+    numbers = {number for number, _ in pairs}
+    first = min(numbers, default=0)
+    if len(pairs) < len(lines) or first > 1 or numbers != set(range(first, first + len(numbers))):
         return dict(enumerate(lines))
-    pairs = [(int(match[1]), match[2]) for match in numbered if match]
-    names = dict(pairs)
-    if len(names) < len(pairs):
+    if len(numbers) < len(pairs):
         raise UsageError(f"{path} gives one number two names: each number stands on one line.")
-    return names
+    return dict(pairs)
 
 
 def _entries(path: Path) -> list[tuple[int, str, list[int]]]:

@@ -1,0 +1,1 @@
+"""Manifests in the forms of other programs, written without those programs."""
