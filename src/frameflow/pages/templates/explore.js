@@ -253,7 +253,7 @@
       if (!visible[i] || i === at) continue;
       const dx = px(i) - px(at), dy = py(i) - py(at);
       const along = dx * go[0] + dy * go[1], across = Math.abs(dx * go[1]) + Math.abs(dy * go[0]);
-      if (along > 0 && across <= along * 1.001 && along + 2 * across < least) [best, least] = [i, along + 2 * across];
+      if (along > 0 && along + 3 * across < least) [best, least] = [i, along + 3 * across];
     }
     if (best >= 0) { show(best); bring(best); draw(); }
   });
