@@ -32,7 +32,7 @@ def _options(
 
 def build_app() -> typer.Typer:
     """The whole command tree."""
-    from frameflow.cli import compare, data, predict, recipes, train
+    from frameflow.cli import compare, data, explain, predict, recipes, train
 
     app = typer.Typer(
         help=HELP,
@@ -44,6 +44,7 @@ def build_app() -> typer.Typer:
     )
     train.register(app)
     predict.register(app)
+    explain.register(app)
     compare.register(app)
     recipes.register(app)
     app.add_typer(data.app, name="data")

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.progress import progress
@@ -63,26 +63,57 @@ def render_clip(
         (frames, height, width, 3) uint8. Two actions that reverse one another give, for the same
         seed and group, exactly the same frames in opposite order.
     """
-    if action not in ACTIONS:
-        raise ValueError(f"action ({action!r}) must be one of {', '.join(ACTIONS)}")
-    chosen = ACTIONS[action]
-    base = chosen.reverse_of or action
     scene = _scene(group, width, height)
-    rng = np.random.default_rng([1, group, seed, list(ACTIONS).index(base)])
-    phases = _phases(frames, rng, cyclic=chosen.cyclic)
-    path = _drift(frames, scene.drift, rng)
-    yaw = rng.uniform(-0.35, 0.35)
-    shift_x = rng.uniform(-0.12, 0.12)
-    shift_z = rng.uniform(-0.25, 0.25)
-    drawn = []
-    for phase, offset in zip(phases, path):
-        pose = ACTIONS[base].pose(float(phase))
-        pose = replace(pose, yaw=yaw, x=pose.x + shift_x, z=pose.z + shift_z)
-        drawn.append(_draw(scene, pose, offset, width, height))
+    poses, path, rng = _script(action, scene, seed=seed, group=group, frames=frames)
+    drawn = [_draw(scene, pose, offset, width, height) for pose, offset in zip(poses, path)]
     clip = np.stack(drawn).astype(np.float32) * scene.light
     clip += rng.normal(0.0, scene.noise, clip.shape).astype(np.float32)
     clip = np.clip(clip, 0, 255).astype(np.uint8)
-    return clip[::-1].copy() if chosen.reverse_of else clip
+    return clip[::-1].copy() if ACTIONS[action].reverse_of else clip
+
+
+def figure_boxes(
+    action: str, *, seed: int, group: int = 0, frames: int = 32, width: int = 192, height: int = 144
+) -> np.ndarray:
+    """Where the person is in a clip of `render_clip`, with shadow and stool.
+
+    Args:
+        action: as `render_clip` takes it, and so all others.
+        seed: the clip's.
+        group: the clip's.
+        frames: how many frames.
+        width: of a frame, px.
+        height: of a frame, px.
+
+    Returns:
+        (frames, 4) float64: left, top, width and height of the smallest box around it, as shares
+        of the frame.
+    """
+    scene = _scene(group, width, height)
+    poses, path, _ = _script(action, scene, seed=seed, group=group, frames=frames)
+    boxes = []
+    for pose, offset in zip(poses, path):
+        room = _room(scene, offset, width, height)
+        drawn = ImageChops.difference(room, _picture(scene, pose, offset, width, height))
+        left, top, right, bottom = drawn.getbbox() or (0, 0, 0, 0)
+        boxes.append((left, top, right - left, bottom - top))
+    size = np.array([width, height, width, height]) * _OVERSAMPLING
+    found = np.array(boxes, dtype=np.float64) / size
+    return found[::-1].copy() if ACTIONS[action].reverse_of else found
+
+
+def clip_seed(action: str, number: int, *, groups: int, seed: int = 0) -> tuple[int, int]:
+    """(seed, group) with which `make_dataset` draws the clip of this number of an action.
+
+    Args:
+        action: one of `action_names`.
+        number: from 0; the group repeats after ``groups`` clips.
+        groups: of the data set.
+        seed: of the data set.
+    """
+    # A reversed action draws its own clips: none is another one's mirror in time.
+    own = number // groups + 1000 * bool(ACTIONS[action].reverse_of)
+    return own, seed * 10_000 + number % groups
 
 
 def make_dataset(
@@ -125,9 +156,7 @@ def make_dataset(
             name = f"{action}/p{group:02d}_{number // groups:02d}.mp4"
             samples.append(Sample(video=name, label=action, group=f"p{group:02d}"))
             if not (folder / name).exists():
-                # A reversed action draws its own clips: none is another one's mirror in time.
-                own = number // groups + 1000 * bool(ACTIONS[action].reverse_of)
-                place = seed * 10_000 + group
+                own, place = clip_seed(action, number, groups=groups, seed=seed)
                 jobs.append((folder / name, action, own, place, frames, width, height, rate))
     workers = processes or os.cpu_count() or 1
     with (
@@ -164,15 +193,45 @@ def _drift(frames: int, size: float, rng: np.random.Generator) -> np.ndarray:
     return size * np.sin(2 * np.pi * (pace * time + rng.uniform(0, 1, (1, 2))))
 
 
+def _script(
+    action: str, scene: Scene, *, seed: int, group: int, frames: int
+) -> tuple[list[Pose], np.ndarray, np.random.Generator]:
+    """The poses of the action or, of a reversed one, of its base; the camera's path; the rest."""
+    if action not in ACTIONS:
+        raise ValueError(f"action ({action!r}) must be one of {', '.join(ACTIONS)}")
+    base = ACTIONS[action].reverse_of or action
+    rng = np.random.default_rng([1, group, seed, list(ACTIONS).index(base)])
+    phases = _phases(frames, rng, cyclic=ACTIONS[action].cyclic)
+    path = _drift(frames, scene.drift, rng)
+    yaw = rng.uniform(-0.35, 0.35)
+    shift_x = rng.uniform(-0.12, 0.12)
+    shift_z = rng.uniform(-0.25, 0.25)
+    poses = []
+    for phase in phases:
+        pose = ACTIONS[base].pose(float(phase))
+        poses.append(replace(pose, yaw=yaw, x=pose.x + shift_x, z=pose.z + shift_z))
+    return poses, path, rng
+
+
 def _draw(scene: Scene, pose: Pose, offset: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(_picture(scene, pose, offset, width, height).reduce(_OVERSAMPLING))
+
+
+def _picture(scene: Scene, pose: Pose, offset: np.ndarray, width: int, height: int) -> Image.Image:
+    image = _room(scene, offset, width, height)
+    w, h = image.size
+    centre = (w / 2 - offset[0], 0.52 * h - offset[1])
+    draw_person(image, scene.body, pose, Camera(centre, scene.scale * h))
+    return image
+
+
+def _room(scene: Scene, offset: np.ndarray, width: int, height: int) -> Image.Image:
+    """What the camera sees of the background, larger by the oversampling."""
     w, h = width * _OVERSAMPLING, height * _OVERSAMPLING
     margin_x = (scene.background.width - w) / 2
     margin_y = (scene.background.height - h) / 2
     left, top = round(margin_x + offset[0]), round(margin_y + offset[1])
-    image = scene.background.crop((left, top, left + w, top + h))
-    centre = (w / 2 - offset[0], 0.52 * h - offset[1])
-    draw_person(image, scene.body, pose, Camera(centre, scene.scale * h))
-    return np.asarray(image.reduce(_OVERSAMPLING))
+    return scene.background.crop((left, top, left + w, top + h))
 
 
 def _scene(group: int, width: int, height: int) -> Scene:

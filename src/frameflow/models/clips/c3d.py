@@ -66,7 +66,10 @@ class C3d(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """``(B, 3, T, H, W)`` to fc7, or to the mean of the maps where there is none."""
-        maps = self.maps(clips)
+        return self.finish(self.maps(clips))
+
+    def finish(self, maps: Tensor) -> Tensor:
+        """``(B, C, t, h, w)`` maps of conv5b to features."""
         if not self.hidden:
             return maps.mean(dim=(2, 3, 4))
         x = self.pool5(maps).flatten(1)

@@ -263,9 +263,14 @@ def _of_resnet(model: Any, clips: Tensor, tokens: bool) -> Tensor:
 
 def _of_s3d(model: Any, clips: Tensor, tokens: bool) -> Tensor:
     maps = model.features(clips)
-    if tokens:
-        return _places(maps)
-    # Published: means of 2 x 7 x 7 places, then of what these give. Smaller clips have fewer.
+    return _places(maps) if tokens else pool_s3d(maps)
+
+
+def pool_s3d(maps: Tensor) -> Tensor:
+    """``(B, C, T, H, W)`` to ``(B, C)``, as S3D does it.
+
+    Published: means of 2 x 7 x 7 places, then of what these give. Smaller clips have fewer.
+    """
     window = [min(most, side) for most, side in zip((2, 7, 7), maps.shape[2:])]
     return F.avg_pool3d(maps, window, stride=1).mean(dim=(2, 3, 4))
 
