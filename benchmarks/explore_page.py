@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=13320)
     parser.add_argument("--classes", type=int, default=101)
     parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--out", type=Path, help="keep the page")
     options = parser.parse_args()
     clip = options.clip.resolve()
     rng = np.random.default_rng(0)
@@ -80,6 +81,8 @@ def main() -> None:
     text = render_explore(found, name="generated")
     told("pictures and page")
     print(f"{'page':28} {len(text.encode()) / 1e6:7.1f} MB")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     shutil.rmtree(folder)
 
 

@@ -119,7 +119,7 @@ def find_label_errors(manifest: Manifest, vectors: ClipVectors, *, seed: int = 0
         folds, repeats = (folds, _REPEATS) if len(part) < _MANY else (min(folds, 5), 1)
         found = np.zeros((len(part), len(labels)))
         for repeat in range(repeats):
-            drawn = [sample.fold for sample in draw(part, folds, seed + repeat)]
+            drawn = np.array([sample.fold for sample in draw(part, folds, seed + repeat)])
             found += held_out(known, targets, drawn, len(labels))
         return found / repeats
 
