@@ -3,12 +3,11 @@
 import re
 import xml.etree.ElementTree as ET
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frameflow.pages.plots import Line, confusion_matrix, curves, interval_bar, nice_ticks
+from frameflow.pages.plots import Line, curves, interval_bar, nice_ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,40 +28,6 @@ def test_ticks_span_the_values_and_are_few(low: float, width: float) -> None:
 
 def test_ticks_of_a_single_value() -> None:
     assert nice_ticks(0.0, 0.0)[0] < 0 < nice_ticks(0.0, 0.0)[-1]
-
-
-def test_a_matrix_has_a_cell_for_each_pair_that_occurs() -> None:
-    counts = np.array([[3, 1, 0], [0, 2, 0], [0, 4, 0]])
-    root = ET.fromstring(confusion_matrix(counts, ["a", "<b>", "c & d"]))
-    titles = [g.findtext(f"{SVG}title") for g in root.iter(f"{SVG}g")]
-    assert titles == [
-        "a → a: 3 of 4",
-        "a → <b>: 1 of 4",
-        "<b> → <b>: 2 of 2",
-        "c & d → <b>: 4 of 4",
-    ]
-    kinds = [r.get("class") for g in root.iter(f"{SVG}g") for r in g.iter(f"{SVG}rect")]
-    assert kinds == ["fill accent", "fill wrong", "fill accent", "fill wrong"]
-    ink = [float(r.get("opacity", "0")) for r in root.iter(f"{SVG}rect") if r.get("opacity")]
-    assert ink == sorted(ink, key=lambda value: [0.78, 0.34, 1.0, 1.0].index(value))
-
-
-def test_cells_stand_in_the_row_of_the_truth() -> None:
-    root = ET.fromstring(confusion_matrix(np.array([[0, 5], [0, 0]]), ["a", "b"]))
-    (cell,) = [r for r in root.iter(f"{SVG}rect") if r.get("class") == "fill wrong"]
-    paper = next(r for r in root.iter(f"{SVG}rect") if r.get("class") == "paper")
-    assert float(cell.get("x", 0)) > float(paper.get("x", 0))  # second column: predicted b
-    assert cell.get("y") == paper.get("y")  # first row: true a
-
-
-@pytest.mark.parametrize("classes", [2, 7, 30, 101])
-def test_a_matrix_fits_its_own_frame(classes: int) -> None:
-    labels = [f"a rather long label number {i}" for i in range(classes)]
-    root = ET.fromstring(confusion_matrix(np.eye(classes, dtype=int), labels))
-    width, height = float(root.get("width", 0)), float(root.get("height", 0))
-    for rect in root.iter(f"{SVG}rect"):
-        assert float(rect.get("x", 0)) + float(rect.get("width", 0)) <= width
-        assert float(rect.get("y", 0)) + float(rect.get("height", 0)) <= height
 
 
 def test_curves_skip_what_is_missing_and_rise_upwards() -> None:

@@ -196,8 +196,11 @@ def _sentence(kind: _Measure, one: dict[str, Any]) -> str:
         alike = bins[0]["low"] == bins[0]["high"]
         why = "all clips are alike in it" if alike else "there are too few clips to compare"
         return f"Nothing can be said of {name}: {why}."
-    first, last = bins[0]["accuracy"], bins[-1]["accuracy"]
-    ends = f"{first:.2f} for {kind.least} of {len(bins)} equal parts, {last:.2f} for {kind.most}"
+    first, last = bins[0], bins[-1]
+    ends = (
+        f"{first['accuracy']:.2f} of {kind.least} {first['samples']:,} clips, "
+        f"{last['accuracy']:.2f} of {kind.most} {last['samples']:,}"
+    )
     if result["p"] is None:
         return f"{kind.title}: {ends}; too few groups, or too few mistakes, to test for a trend."
     shown = p_words(result["p"])

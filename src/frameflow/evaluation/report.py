@@ -1,16 +1,28 @@
-"""``report.html``: one file that opens from disk, with every figure and what it rests on."""
+"""``report.html``: one file that opens from disk, with every figure and what it rests on.
 
-import csv
-import logging
-from collections.abc import Mapping
-from pathlib import Path, PurePath
+What each part shows is worked out in a module of its own (``_report_*``); how, is in the templates
+of `frameflow.pages`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frameflow._files import write_text
-from frameflow.data.manifest import Manifest, Sample
+from frameflow.data.manifest import Manifest
+from frameflow.evaluation import _report_run as run_parts
+from frameflow.evaluation._report_classes import absent, class_rows, findings, largest, together
+from frameflow.evaluation._report_clips import gallery
+from frameflow.evaluation._report_timeline import timelines
+from frameflow.evaluation._report_trust import (
+    calibration_section,
+    conditions_section,
+    refusal_section,
+)
 from frameflow.evaluation._words import (
+    Metrics,
     chance,
     chance_words,
     facts,
@@ -23,18 +35,13 @@ from frameflow.evaluation._words import (
     spread,
     warnings,
 )
-from frameflow.evaluation.metrics import confused_pairs
+from frameflow.evaluation.conditions import by_columns, conditions
 from frameflow.evaluation.predictions import Predictions
 from frameflow.pages import plots
+from frameflow.pages.confusion import matrix
 from frameflow.pages.page import markup, render_page
-from frameflow.pages.strips import strip
-
-log = logging.getLogger(__name__)
-
-Metrics = Mapping[str, Any]
-
-MISTAKES = 12
-PAIRS = 12
+from frameflow.pages.strips import Strip
+from frameflow.video.measure import ClipMeasures
 
 
 def write_report(
@@ -45,6 +52,12 @@ def write_report(
     manifest: Manifest,
     history: Path | None = None,
     recipe: str = "",
+    measures: Sequence[ClipMeasures | None] | None = None,
+    explanations: Mapping[int, Strip] | None = None,
+    audit: Mapping[str, Any] | None = None,
+    by: str | Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+    own: Manifest | None = None,
 ) -> None:
     """Write the page.
 
@@ -52,11 +65,34 @@ def write_report(
         path: of the file to write.
         metrics: what ``metrics.json`` holds.
         predictions: of the samples that were scored.
-        manifest: finds the videos of the samples, for the pictures of mistakes.
+        manifest: finds the videos of the samples, for their pictures.
         history: the ``history.csv`` of the training; without it there are no learning curves.
         recipe: the recipe's YAML, shown folded.
+        measures: of the samples; needed only where ``metrics`` holds no ``conditions``.
+        explanations: by the row of a sample, a strip of what its answer rests on.
+        audit: of the splits; that of ``metrics`` where None.
+        by: columns of the manifest to tell the accuracy by; those of ``metrics`` where None.
+        training: the record of the training; that of ``metrics`` where None.
+        own: the run's manifest with all its splits, for the summary of the data.
+
+    Raises:
+        UsageError: the manifest has no such column as ``by`` names.
     """
-    write_text(path, render(metrics, predictions, manifest, history=history, recipe=recipe))
+    text = render(
+        metrics,
+        predictions,
+        manifest,
+        history=history,
+        recipe=recipe,
+        measures=measures,
+        explanations=explanations,
+        audit=audit,
+        by=by,
+        training=training,
+        own=own,
+        frames=path.parent,
+    )
+    write_text(path, text)
 
 
 def render(
@@ -66,139 +102,113 @@ def render(
     *,
     history: Path | None = None,
     recipe: str = "",
+    measures: Sequence[ClipMeasures | None] | None = None,
+    explanations: Mapping[int, Strip] | None = None,
+    audit: Mapping[str, Any] | None = None,
+    by: str | Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+    own: Manifest | None = None,
+    frames: Path | None = None,
 ) -> str:
-    """The page as text; see `write_report`."""
-    scored = [entry for entry in metrics["per_class"] if entry["support"]]
-    several, (figure, key, value) = multilabel(metrics), headline_figure(metrics)
-    area = "average_precision" if several else "f1"
-    return render_page(
-        "report.html.j2",
-        metrics=metrics,
-        headline=headline(metrics),
-        warnings=warnings(metrics),
-        facts=facts(metrics),
-        figures=figures(metrics),
-        spread=spread(metrics).rstrip("."),
-        interval_name=interval_name(metrics),
-        figure=figure,
-        value=value,
-        several=several,
-        chance=chance(metrics),
-        chance_words=chance_words(metrics),
-        interval=markup(_interval_bar(metrics, figure, value, metrics["intervals"][key])),
-        curves=[markup(chart) for chart in _learning_curves(history, several)],
-        classes=sorted(scored, key=lambda entry: (entry[area], entry["label"])),
-        **(_slips(predictions, manifest) if several else _confusions(metrics)),
-        mistakes=[] if several else _mistakes(predictions, manifest),
-        bad_videos=[
+    """The page as text; see `write_report`. ``frames``: where ``frame_predictions.csv`` may be."""
+    metrics = _completed(metrics, predictions, measures, by)
+    several, counts = multilabel(metrics), _counts(metrics)
+    clips = gallery(predictions, manifest, counts, explanations)
+    calibration = calibration_section(metrics)
+    curves = run_parts.learning_curves(history, several)
+    values = {
+        "findings": findings(metrics, clips.groups, calibration),
+        "classes": class_rows(metrics),
+        "absent": absent(metrics),
+        "confusion": None if counts is None else matrix(counts, labels(metrics)),
+        "largest": [] if counts is None else largest(counts, labels(metrics)),
+        "clips": clips,
+        "together": together(clips.groups) if clips.groups else "",
+        "timelines": timelines(frames) if frames else {"videos": [], "left_out": 0},
+        "conditions": conditions_section(metrics),
+        "by": metrics.get("by") or [],
+        "calibration": calibration,
+        "refusal": refusal_section(metrics),
+        "curves": [markup(chart) for chart in curves],
+        "kept": any(run_parts.KEPT in chart for chart in curves),
+        "bad_videos": [
             *({"split": metrics["split"], **bad} for bad in metrics["bad_videos"]),
             *metrics["bad_in_training"],
         ],
-        recipe=recipe,
-    )
+        "splits": run_parts.split_rows(own, several),
+        "class_counts": run_parts.class_counts(own, several),
+        "open_counts": run_parts.few_classes(metrics),
+        "audit": audit if audit is not None else metrics.get("audit"),
+        "training": run_parts.training_rows(training or metrics.get("training")),
+        "commands": run_parts.commands(metrics),
+        "recipe": recipe,
+    }
+    contents = _contents(values, several)
+    return render_page("report.html.j2", **_summary(metrics), **values, contents=contents)
 
 
-def _interval_bar(metrics: Metrics, figure: str, value: float, bounds: Any) -> str:
-    if not multilabel(metrics):
-        return plots.interval_bar(value, bounds, chance=chance(metrics))
-    return plots.interval_bar(
-        value, bounds, chance=chance(metrics), name=figure, guess=chance_words(metrics)
-    )
+def _summary(metrics: Metrics) -> dict[str, Any]:
+    """The head of the page."""
+    figure, key, value = headline_figure(metrics)
+    bounds, guess = metrics["intervals"][key], chance(metrics)
+    bar = plots.interval_bar(value, bounds, chance=guess, name=figure, guess=chance_words(metrics))
+    return {
+        "metrics": metrics,
+        "several": multilabel(metrics),
+        "headline": headline(metrics),
+        "warnings": warnings(metrics),
+        "facts": facts(metrics),
+        "figures": figures(metrics),
+        "spread": spread(metrics).rstrip("."),
+        "interval_name": interval_name(metrics),
+        "figure": figure,
+        "value": value,
+        "chance": guess,
+        "chance_words": chance_words(metrics),
+        "interval": markup(bar),
+    }
 
 
-def _confusions(metrics: Metrics) -> dict[str, Any]:
-    """The confusion matrix and its largest cells; nothing of these is defined in multi-label."""
-    names = labels(metrics)
-    counts = np.array(metrics["confusion"]["counts"], dtype=np.int64)
-    drawn = markup(plots.confusion_matrix(counts, names))
-    return {"confusion": drawn, "pairs": _pairs(counts, names), "slips": []}
-
-
-def _slips(predictions: Predictions, manifest: Manifest) -> dict[str, Any]:
-    """The surest wrong decisions on a label of a sample."""
-    found = []
-    for row, column in predictions.surest_slips(MISTAKES):
-        sample = predictions.samples[row]
-        found.append(
-            {
-                "sample": sample,
-                "name": _short_name(sample),
-                "label": predictions.labels[column],
-                "missed": predictions.labels[column] in sample.labels,
-                "probability": float(predictions.probabilities[row, column]),
-                "labels": sample.labels,
-                "picture": strip(manifest, sample),
-            }
-        )
-    return {"confusion": "", "pairs": [], "slips": found}
-
-
-def _short_name(sample: Sample) -> str:
-    return "/".join(PurePath(sample.video).parts[-2:])
-
-
-def _pairs(counts: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
-    support = dict(zip(labels, counts.sum(axis=1).tolist()))
-    return [
-        {"true": true, "predicted": predicted, "count": count, "support": support[true]}
-        for true, predicted, count in confused_pairs(counts, labels, most=PAIRS)
-    ]
-
-
-def _mistakes(predictions: Predictions, manifest: Manifest) -> list[dict[str, Any]]:
-    found = []
-    for row in predictions.surest_mistakes(MISTAKES):
-        sample = predictions.samples[row]
-        (label, share), *_ = predictions.topk(row, 1)
-        own = float(predictions.probabilities[row, int(predictions.truth[row])])
-        found.append(
-            {
-                "sample": sample,
-                "name": _short_name(sample),
-                "predicted": label,
-                "probability": share,
-                "true_probability": own,
-                "picture": strip(manifest, sample),
-            }
-        )
+def _completed(
+    metrics: Metrics,
+    predictions: Predictions,
+    measures: Sequence[ClipMeasures | None] | None,
+    by: str | Sequence[str] | None,
+) -> Metrics:
+    """The metrics with what was asked for and they do not hold."""
+    found = dict(metrics)
+    if not found.get("conditions") and measures is not None:
+        found["conditions"] = conditions(predictions, measures, seed=metrics["seed"])
+    if by is not None:
+        found["by"] = by_columns(predictions, [by] if isinstance(by, str) else by)
     return found
 
 
-def _learning_curves(history: Path | None, several: bool) -> list[str]:
-    columns = _columns(history)
-    epochs = [value or 0.0 for value in columns.get("epoch", [])]
-    if len(epochs) < 1:
-        return []
-    mark = None
-    losses = [(v, e) for v, e in zip(columns.get("val_loss", []), epochs) if v is not None]
-    if losses:
-        mark = (min(losses)[1], "kept")
-    charts = []
-    # In multi-label the history's top-1 asks whether the likeliest label is one of the true ones.
-    hits = "Likeliest label is true" if several else "Top-1"
-    for figure, title in (("loss", "Loss"), ("top1", hits)):
-        lines = [
-            plots.Line("train", columns.get(f"train_{figure}", []), "second"),
-            plots.Line("validation", columns.get(f"val_{figure}", []), "accent"),
-        ]
-        lines = [line for line in lines if any(value is not None for value in line.values)]
-        if lines:
-            limits = (0.0, 1.0) if figure == "top1" else None
-            charts.append(plots.curves(lines, title=title, steps=epochs, mark=mark, limits=limits))
-    return charts
+def _counts(metrics: Metrics) -> np.ndarray | None:
+    """The confusion matrix; there is none in multi-label."""
+    if multilabel(metrics):
+        return None
+    return np.array(metrics["confusion"]["counts"], dtype=np.int64)
 
 
-def _columns(history: Path | None) -> dict[str, list[float | None]]:
-    """The columns of ``history.csv``; empty where there is no such file."""
-    if history is None or not history.is_file():
-        return {}
-    columns: dict[str, list[float | None]] = {}
-    try:
-        with history.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                for name, text in row.items():
-                    columns.setdefault(name, []).append(float(text) if text else None)
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
-        log.warning("%s is damaged (%s), so the report has no learning curves.", history, error)
-        return {}
-    return columns
+def _contents(values: Mapping[str, Any], several: bool) -> list[tuple[str, str]]:
+    """The anchors of the sections that are there, and their names."""
+    clips = values["clips"]
+    sections = [
+        ("classes", "Classes", values["classes"]),
+        ("confusion", "Confusion", values["confusion"]),
+        ("pairs", "Pairs", clips.pairs),
+        ("mistakes", "Mistakes", clips.slips if several else clips.mistakes),
+        ("doubts", "Least sure", clips.doubts),
+        ("groups", "Groups", clips.groups),
+        ("timeline", "Videos", values["timelines"]["videos"]),
+        ("conditions", "Conditions", values["conditions"]),
+        ("by", "Columns", values["by"]),
+        ("calibration", "Calibration", values["calibration"]),
+        ("refusal", "Refusal", values["refusal"]),
+        ("curves", "Curves", values["curves"]),
+        ("data", "Data", values["splits"] or values["audit"] or values["bad_videos"]),
+        ("training", "Training", values["training"]),
+        ("repeat", "Repeat", True),
+    ]
+    return [(anchor, name) for anchor, name, there in sections if there]

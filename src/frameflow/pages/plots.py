@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
-
 _LETTER = 0.58  # mean width of a letter of the sans serif, in font sizes
-_LONGEST = 26  # letters of a label; the rest is in its tooltip
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,65 +130,6 @@ def interval_bar(
     return "".join([*parts, "</svg>"])
 
 
-def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> str:
-    """Rows are true classes, columns predicted ones; the ink of a cell is its share of the row.
-
-    Right answers and mistakes have different colours. Counts are written into the cells where
-    they fit; every cell that is not empty has a tooltip. The figure has its natural width, so
-    with many classes the page scrolls it sideways rather than shrinking the letters.
-    """
-    classes = len(labels)
-    cell = 44 if classes <= 10 else 30 if classes <= 24 else 17 if classes <= 60 else 12
-    font = 13 if cell >= 30 else 11 if cell >= 17 else 10
-    short = [_short(label) for label in labels]
-    room = math.ceil(max(len(label) for label in short) * font * _LETTER) + 12
-    left, top = room + 20, room + 24
-    side = classes * cell
-    width, height = left + side + 12, top + side + 8
-    support = counts.sum(axis=1)
-    right = int(np.trace(counts))
-    said = f"Confusion matrix of {classes} classes: {right} of {int(support.sum())} right"
-    parts = [
-        _open(width, height, said, natural=True, font=font),
-        f'<rect class="paper" x="{left}" y="{top}" width="{side}" height="{side}"/>',
-    ]
-    for index in range(classes + 1):
-        along, down = left + index * cell, top + index * cell
-        parts.append(f'<path class="grid" d="M{along} {top}v{side}M{left} {down}h{side}"/>')
-    for index, label in enumerate(labels):
-        middle = (index + 0.5) * cell + font * 0.35
-        name = f"<title>{escape(label)}</title>{escape(short[index])}"
-        parts.append(f'<text x="{left - 7}" y="{top + middle:.1f}" text-anchor="end">{name}</text>')
-        parts.append(
-            f'<text transform="translate({left + middle:.1f} {top - 7}) rotate(-90)">{name}</text>'
-        )
-    parts.append(_text(left, 14, "predicted →", "quiet"))
-    turned = f'transform="translate(12 {top}) rotate(-90)" text-anchor="end"'
-    parts.append(f'<text class="quiet" {turned}>← true</text>')
-    for row, column in np.argwhere(counts):
-        parts.append(_cell(counts, labels, int(row), int(column), left, top, cell))
-    return "".join([*parts, "</svg>"])
-
-
-def _cell(
-    counts: np.ndarray, labels: Sequence[str], row: int, column: int, left: int, top: int, cell: int
-) -> str:
-    count, total = int(counts[row, column]), int(counts[row].sum())
-    share = count / total
-    kind = "accent" if row == column else "wrong"
-    x, y = left + column * cell, top + row * cell
-    # The lightest ink is still seen beside the paper.
-    ink = 0.12 + 0.88 * share
-    said = f"{labels[row]} → {labels[column]}: {count} of {total}"
-    place = f'x="{x}" y="{y}" width="{cell}" height="{cell}" opacity="{ink:.2f}"'
-    box = f'<rect class="fill {kind}" {place}/>'
-    number = ""
-    if cell >= 30:
-        tone = "onink" if ink > 0.55 else "ink"
-        number = _text(x + cell / 2, y + cell / 2 + 4.5, str(count), tone, "middle")
-    return f"<g><title>{escape(said)}</title>{box}{number}</g>"
-
-
 def nice_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
     """Round numbers that span ``low`` to ``high``.
 
@@ -215,15 +153,10 @@ def _whole(first: float, last: float) -> list[float]:
     return [t for t in ticks if t == int(t) and first + gap < t < last - gap]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
-
-
-def _open(width: float, height: float, said: str, *, natural: bool = False, font: int = 13) -> str:
-    size = f' width="{width}" height="{height}"' if natural else ""
+def _open(width: float, height: float, said: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"{size} '
-        f'font-size="{font}" role="img" aria-label="{escape(said)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-size="13" role="img" aria-label="{escape(said)}">'
     )
 
 
