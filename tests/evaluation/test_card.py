@@ -1,10 +1,13 @@
 """The model card holds facts, and says what is not known."""
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from frameflow.config import load_recipe
 from frameflow.data.manifest import Manifest, Sample
@@ -24,7 +27,7 @@ def table(text: str, header: str) -> list[list[str]]:
 def test_holds_the_facts(scored: Callable[..., Any]) -> None:
     one = scored()
     text = card(one)
-    assert text.startswith("# first-run\n")
+    assert "\n---\n\n# first-run\n" in text
     assert "`jump`, `run`, `walk`" in text
     assert "frozen tf_efficientnet_lite0 on frames" in text
     low, high = one.metrics["intervals"]["top1"]
@@ -80,7 +83,7 @@ def test_names_the_weakest_classes(scored: Callable[..., Any]) -> None:
 def test_labels_cannot_break_the_markdown(scored: Callable[..., Any]) -> None:
     one = scored(labels=["a|b", "`code`", "<b>x</b>", "*star*"], run="a|b <i>*run*</i>")
     text = card(one)
-    assert text.startswith("# a\\|b \\<i\\>\\*run\\*\\</i\\>\n")
+    assert "\n# a\\|b \\<i\\>\\*run\\*\\</i\\>\n" in text
     assert "`` `code` ``" in text
     assert table(text, "| figure")
 
@@ -120,3 +123,139 @@ def test_a_card_says_what_learnt_from_what(
 ) -> None:
     one = scored()
     assert said in render(one.metrics, load_recipe("default", overrides), one.manifest)
+
+
+# The metadata block ---------------------------------------------------------------------------
+
+
+def metadata(text: str) -> dict[str, Any]:
+    _, block, _ = text.split("---\n", 2)
+    found = yaml.safe_load(block)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("labels", [["jump", "run"], ["a: b", "--- # x"]])
+def test_the_hub_reads_the_metadata(scored: Callable[..., Any], labels: list[str]) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    one = scored(labels=labels, run="läufer: #1", manifest="my clips, new.csv")
+    read = hub.ModelCard(card(one))
+    assert read.text.lstrip().startswith("# läufer: \\#1")
+    assert read.data.pipeline_tag == "video-classification"
+    assert read.data.library_name == "frameflow"
+    (top1, *_), names = read.data.eval_results, {r.metric_name for r in read.data.eval_results}
+    assert (top1.metric_type, top1.dataset_name) == ("accuracy", "my clips, new.csv")
+    assert top1.metric_value == pytest.approx(one.metrics["top1"], abs=1e-6)
+    assert top1.verified is False
+    assert "Macro F1" in names
+    assert read.data.model_name == "läufer: #1"
+    assert re.fullmatch(r"[\w.-]+", read.data.datasets[0], re.ASCII)
+
+
+@pytest.mark.parametrize("fact", [{"leaky": True}, {"seen_in_training": True, "split": "val"}])
+def test_what_is_no_test_is_no_result_of_the_hub(
+    scored: Callable[..., Any], fact: dict[str, Any]
+) -> None:
+    assert "model-index" in metadata(card(scored()))
+    assert "model-index" not in metadata(card(scored(**fact)))
+
+
+def test_several_labels_in_the_metadata(scored_sets: Callable[..., Any]) -> None:
+    one = scored_sets()
+    found = metadata(render(one.metrics, load_recipe("default", ["multilabel=true"]), one.manifest))
+    (result,) = found["model-index"][0]["results"]
+    assert result["metrics"][0]["type"] == "mean_average_precision"
+    assert result["task"]["name"].startswith("Multi-label")
+
+
+# Every figure is from the files of the run ------------------------------------------------------
+
+SECTIONS = [
+    "Goal", "Architecture", "Input", "Output", "Training data", "Training procedure",
+    "Performance", "Best and weakest classes", "Calibration", "Knowing when not to answer",
+    "Leak status", "Limitations", "Trade-offs", "Environment", "How to load it",
+]  # fmt: skip
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from leaves(part)
+    else:
+        yield value
+
+
+def known_numbers(metrics: dict[str, Any], recipe: str) -> set[str]:
+    """How the numbers of the run's files may be written, and those inside their sentences."""
+    found = set(re.findall(r"\d+\.\d+", recipe))
+    for value in leaves(metrics):
+        if isinstance(value, str):
+            found |= set(re.findall(r"\d+\.\d+", value))
+        elif isinstance(value, int | float):
+            found |= {f"{value:.{digits}f}" for digits in (1, 2, 3)}
+            found |= {f"{value:,.1f}", f"{value / 1e6:,.1f}", f"{value:g}"}
+    counts = [entry["support"] for entry in metrics["per_class"]]
+    return found | {f"{max(counts) / metrics['samples']:.3f}"}  # the most frequent class
+
+
+def test_every_figure_of_a_run_is_in_its_files(small_run: Path) -> None:
+    text = (small_run / "README.md").read_text(encoding="utf-8")
+    metrics = json.loads((small_run / "metrics.json").read_text(encoding="utf-8"))
+    recipe = (small_run / "recipe.yaml").read_text(encoding="utf-8")
+    assert [s for s in SECTIONS if f"\n## {s}\n" not in text] == []
+    numbers = re.findall(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.+])", text)
+    assert len(numbers) > 20
+    assert [n for n in numbers if n not in known_numbers(metrics, recipe)] == []
+    assert f"{metrics['top1']:.3f}" in numbers
+    whole = {str(value) for value in leaves(metrics) if isinstance(value, int)}
+    for count in re.findall(r"(\d+) (?:samples?|epochs?|groups?)\b", text):
+        assert count in whole, count
+    for word in ("nan", "inf", "None", "{", "}"):
+        assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word
+
+
+def test_a_card_says_what_calibration_refusal_and_conditions_found(
+    scored: Callable[..., Any],
+) -> None:
+    one = scored(
+        calibration={
+            "method": "temperature", "fitted_on": "40 validation samples of 9 groups",
+            "before": {"log_loss": 1.234, "brier": 0.567, "ece": 0.211},
+            "after": {"log_loss": 1.111, "brier": 0.533, "ece": 0.099},
+        },
+        ece_expected=0.087,
+        refusal={
+            "error_rate": 0.1,
+            "conformal": {"coverage": 0.913, "mean_size": 1.7},
+            "abstain": {"threshold": 0.41, "share_answered": 0.75, "accuracy_answered": 0.83},
+        },
+        conditions={
+            "conditions": [
+                {"title": "Motion", "matters": True, "sentence": "It fares worse on still clips."},
+                {"title": "Brightness", "matters": False, "sentence": "Nothing."},
+            ]
+        },
+        by=[{"column": "camera", "sentence": "Lowest for camera <2>."}],
+        audit={"sentence": "Looked at `all` of them."},
+    )  # fmt: skip
+    text = card(one)
+    assert table(text, "| figure | before")[2] == ["Calibration error", "0.211", "0.099"]
+    assert "would show an error of 0.087" in text
+    assert "held it for 0.913" in text
+    assert "Below a probability of 0.410" in text
+    assert "was right in 0.830" in text
+    assert "unless it is too unsure" in text
+    assert "- It fares worse on still clips." in text
+    assert "Nothing." not in text
+    assert r"Lowest for camera \<2\>." in text
+    assert "Looked at `all` of them." in text
+    none = scored(
+        conditions={"conditions": [{"title": "Motion", "matters": False, "sentence": ""}]}
+    )
+    assert "No trend of the accuracy with motion is more than chance." in card(none)
+
+
+def test_one_sample_and_equal_predictions_give_true_figures(scored: Callable[..., Any]) -> None:
+    text = card(scored(labels=["a", "b"], samples=1, groups=1))
+    assert "undefined" in text
+    assert "nan" not in text.lower().replace("frameflow", "")

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frameflow.pages.timeline import COLOURS, timeline
@@ -76,6 +76,7 @@ def test_a_long_video_stays_small() -> None:
     assert len(svg) < 40_000
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(-1, 1), st.floats(0, 1)), min_size=1, max_size=30))
 def test_nothing_leaves_the_picture(rows: list[tuple[int, float]]) -> None:
     svg = drawn([label for label, _ in rows], [share for _, share in rows])

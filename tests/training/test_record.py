@@ -29,6 +29,7 @@ def test_what_a_run_says_of_its_training(
     described = json.loads((run.path / "model.json").read_text(encoding="utf-8"))["extra"]
     size = (run.path / "model.safetensors").stat().st_size
     assert record == described["training"] | {"model_bytes": size}
+    assert record["data"] == "colour clips"
     start, end = (datetime.fromisoformat(record[name]) for name in ("start", "end"))
     assert start <= end
     assert start.utcoffset() is not None

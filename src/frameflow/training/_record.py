@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 FILE = "training.json"
 
 
-def write_audit(run: Path, audit: Mapping[str, Any] | None) -> None:
-    """Keep what the audit of the splits found, before the first session."""
-    write_json(run / FILE, {"audit": audit, "sessions": []})
+def write_audit(run: Path, audit: Mapping[str, Any] | None, *, data: str) -> None:
+    """Keep what the data is called and what the audit of its splits found."""
+    write_json(run / FILE, {"data": data, "audit": audit, "sessions": []})
 
 
 class Recorder:
@@ -52,6 +52,7 @@ class Recorder:
         self._path = run / FILE
         held = _read(self._path)
         self.audit: dict[str, Any] | None = held.get("audit")
+        self.data: str | None = held.get("data")
         self._sessions: list[dict[str, Any]] = held.get("sessions", [])
         self._finished: dict[str, Any] = held.get("training") or {}
         self._session: dict[str, Any] = {"start": now(), "extraction_seconds": 0.0}
@@ -88,6 +89,7 @@ class Recorder:
         self._note_memory()
         record = (
             {
+                "data": self.data,
                 "start": self._sessions[0]["start"],
                 "end": end,
                 "sessions": len(self._sessions),
@@ -119,7 +121,7 @@ class Recorder:
 
     def _write(self) -> None:
         self._note_memory()
-        held: dict[str, Any] = {"audit": self.audit, "sessions": self._sessions}
+        held = {"data": self.data, "audit": self.audit, "sessions": self._sessions}
         write_json(self._path, held | ({"training": self._finished} if self._finished else {}))
 
 

@@ -102,7 +102,7 @@ def train(
     write_text(path / "recipe.yaml", dump_recipe(chosen))
     if begin is not None:
         recognizer.save(path / START)  # a resumed training begins as this one does
-    write_audit(path, recognizer.extra["audit"])
+    write_audit(path, recognizer.extra["audit"], data=name_of(source))
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
     return _finish(Run(path), recognizer, engine=engine, resume=False)
 
