@@ -89,6 +89,13 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
     views: Annotated[int | None, typer.Option(help="Clips averaged per sample.")] = None,
     engine: EngineName = "auto",
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell the accuracy by a column of the manifest; may be repeated."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option(help="Show in the report what mistakes rest on, a second a clip.")
+    ] = True,
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
 ) -> None:
@@ -97,7 +104,14 @@ def evaluate(
     from frameflow.inference.evaluate import evaluate as run_evaluate
 
     metrics = run_evaluate(
-        run, manifest, split=split, views=views, allow_leak=allow_leak, engine=engine
+        run,
+        manifest,
+        split=split,
+        views=views,
+        allow_leak=allow_leak,
+        engine=engine,
+        by=by,
+        explain=explain,
     )
     if as_json:
         print_json(metrics)

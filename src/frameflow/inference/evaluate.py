@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +35,8 @@ from frameflow.evaluation.predictions import Predictions
 from frameflow.evaluation.report import write_report
 from frameflow.evaluation.results_json import write_results
 from frameflow.inference._calibrated import calibrated, calibration_figures
+from frameflow.inference._conditions import columns_asked, condition_figures
+from frameflow.inference._explained import explain_shown
 from frameflow.inference._facts import bad_in_training, now, versions
 from frameflow.inference._frames import other_frames
 from frameflow.inference._leaks import leaks_from_training
@@ -65,6 +67,8 @@ def evaluate(
     views: int | None = None,
     allow_leak: bool = False,
     engine: EngineKind = "auto",
+    by: str | Sequence[str] | None = None,
+    explain: bool = True,
 ) -> dict[str, Any]:
     """Score a run on a split of its own manifest, or of another one.
 
@@ -80,12 +84,14 @@ def evaluate(
         views: clips averaged per sample; the recipe's ``views.test`` where None.
         allow_leak: score another manifest although it shares groups or clips with the training.
         engine: what runs the backbone.
+        by: columns of the manifest to tell the accuracy by; those of a few values where None.
+        explain: show in the report what the surest mistakes and least sure hits rest on.
 
     Returns:
         What ``metrics.json`` holds.
 
     Raises:
-        UsageError: no run, an empty split, labels that the model does not know.
+        UsageError: no run, an empty split, labels that the model does not know, or no such column.
         LeakError: another manifest shares groups or clips with the training.
         FrameFlowError: more videos cannot be read than the recipe's ``max_bad`` allows.
     """
@@ -100,6 +106,7 @@ def evaluate(
     scored = scope(
         folder, manifest, split=split, labels=recognizer.labels, multilabel=recipe.multilabel
     )
+    columns = columns_asked(by, scored.manifest)
     own = Manifest.read(folder / "manifest.csv", check_files=False)
     leaky = leaks_from_training(
         own,
@@ -139,6 +146,7 @@ def evaluate(
         "model": model_record(recognizer),
     }
     metrics |= calibration_figures(recognizer, said, found)
+    metrics |= condition_figures(found, scored.manifest, by=columns, seed=recipe.train.seed)
     into.mkdir(parents=True, exist_ok=True)
     found.write_csv(into / "predictions.csv")
     back = Path(os.path.relpath(folder.resolve(), into.resolve())).as_posix()
@@ -154,6 +162,8 @@ def evaluate(
         manifest=scored.manifest,
         history=folder / "history.csv",
         recipe=dump_recipe(recipe),
+        explanations=explain_shown(recognizer, scored.manifest, found) if explain else None,
+        own=own,
     )
     log.info("Wrote the report %s.", into / "report.html")
     return metrics
