@@ -48,7 +48,7 @@ def test_it_says_what_it_wrote(explored: tuple[Path, Any]) -> None:
     assert re.search(r"Wrote .*p\.html \(\d\.\d MB\): 25 samples, 2 labels", said.out)
     assert re.search(r"Wrote .*DATASHEET\.md: \d+ open questions\.", said.out)
     assert "of 22 labels are likely wrong" in said.out
-    assert "1 samples cannot be used" in said.out
+    assert "1 sample cannot be used" in said.out
     assert "broken.mp4" in (folder / "DATASHEET.md").read_text(encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ _CLIPS_OF_SCENE = 3
 _MOST_STRIPS = 160  # of clips of the classes, all together
 _STRIPS_OF_CLASS = 4
 _MOST_LISTED = 60
+_MOST_PAIRS = 20
 
 
 def render_explore(found: Survey, *, name: str) -> str:
@@ -64,6 +65,7 @@ def render_explore(found: Survey, *, name: str) -> str:
         strangers=_pairs(found, found.strangers or ()),
         copies=[[_file(found, row) for row in copy] for copy in found.health.copies],
         most=_MOST_LISTED,
+        most_pairs=_MOST_PAIRS,
     )  # fmt: skip
 
 
@@ -217,7 +219,7 @@ def _pairs(found: Survey, pairs: Sequence[Any]) -> list[dict[str, Any]]:
                 for row in (pair.one, pair.two)
             ],
         }
-        for pair in pairs[:_MOST_LISTED]
+        for pair in pairs[:_MOST_PAIRS]
     ]  # fmt: skip
 
 

@@ -44,12 +44,19 @@ class Explored:
         if found.errors.reason:
             lines.append(f"Label errors were not looked for: {found.errors.reason}.")
         else:
+            errors = found.errors
+            scenes = f", and {len(errors.scenes)} scenes look like another" if errors.scenes else ""
             lines.append(
-                f"About {found.errors.likely} of {found.errors.judged} labels are likely wrong, "
-                f"and {len(found.errors.scenes)} scenes look like another label: see the page."
+                f"About {errors.likely} of {errors.judged} labels are likely wrong{scenes}: see "
+                "the page."
             )
         if found.health.troubles:
-            lines.append(f"{len(found.health.troubles)} samples cannot be used.")
+            told = (
+                "1 sample"
+                if len(found.health.troubles) == 1
+                else f"{len(found.health.troubles)} samples"
+            )
+            lines.append(f"{told} cannot be used: see the page.")
         return lines
 
 

@@ -4,7 +4,7 @@ import base64
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _LINES = 16  # clips of one sheet: the header of a JPEG costs as much as a small frame
 _QUALITY = 62
+_AT_ONCE = 256
 # Most clips, longer side in px, frames of each: about 5 to 8 MB at the upper end of each step.
 _STEPS = ((500, 140, 4), (1500, 112, 2), (4000, 88, 1), (9000, 56, 1))
 
@@ -85,11 +86,8 @@ def make_sheets(
             counts.append(len(lines))
             lines.clear()
 
-    with (
-        ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="thumbnail") as pool,
-        progress("Drawing", total=len(rows)) as advance,
-    ):
-        for row, picture in zip(rows, pool.map(read, rows)):
+    with progress("Drawing", total=len(rows)) as advance:
+        for row, picture in _read_all(read, rows):
             if picture is not None:
                 places[row] = (len(uris), len(lines))
                 lines.append(picture)
@@ -98,6 +96,20 @@ def make_sheets(
             advance()
     close()
     return Sheets(uris, width, height, frames, _LINES, places, counts)
+
+
+def _read_all(
+    read: Callable[[int], np.ndarray | None], rows: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Each row with its picture, in order.
+
+    Some hundred at a time: threads that live long let freed memory lie about (gigabytes for ten
+    thousand clips), threads that end give it back.
+    """
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="thumbnail") as pool:
+            yield from zip(some, pool.map(read, some))
 
 
 def _cell(shapes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:

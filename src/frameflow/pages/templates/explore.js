@@ -8,8 +8,8 @@
   // Eight hues told apart with any colour vision, and eight shapes: after eight names the shapes
   // move on by one, after 64 they are hollow.
   const HUES = {
-    light: ["#0072b2", "#d55e00", "#009e73", "#a0408a", "#8a6d00", "#3a9bdc", "#b3132b", "#4a4f57"],
-    dark: ["#4aa3ff", "#ff8a3d", "#2fd0a0", "#e58ad0", "#e6cf4a", "#9fd4ff", "#ff6b7d", "#cfd4da"],
+    light: ["#0e46b5", "#e37811", "#1caa5d", "#884385", "#9e5101", "#4380ff", "#830211", "#575c4f"],
+    dark: ["#6e72e8", "#d9762c", "#44ff92", "#b366a0", "#fddd4b", "#99cdff", "#ee3661", "#effff9"],
   };
   const SHAPES = [
     "M1 0A1 1 0 1 1 -1 0A1 1 0 1 1 1 0Z",
