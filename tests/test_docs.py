@@ -25,7 +25,8 @@ from frameflow.config import Recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-TRAINING = {"train", "crossval", "features"}
+TRAINING = {"train", "crossval", "features", "ablate"}
+FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation
 USING = {"evaluate", "predict"}
 QUOTE = chr(34)
 WORDS = {
@@ -36,6 +37,14 @@ WORDS = {
     "null": "`null`",
 }
 LIMITS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+
+# Files that docs/data-tools.md names: timestamps of a clip, and labels of its frames.
+TEXTS = {
+    "new_clip.txt": "00:00:00 - 00:00:00.5 serve\n0:00.5 - 0:01 backhand\n",
+    "wrong.txt": "new_clip.mp4\n0.8 - 0.4 serve\n0:05 - 0:06 serve\n",
+    "gaps.csv": "video,frame,label\n"
+    + "".join(f"new_clip.mp4,{frame},serve\n" for frame in (0, 1, 2, 2, 99)),
+}
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -73,6 +82,8 @@ def folder(small_clips: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (small_clips / "faulty.csv").write_text(
         "video,label,split\nVIDEOS/serve/00.mp4,serve,train\nVIDEOS/serve/01.mp4,serve,trian\n"
     )
+    for name, text in TEXTS.items():
+        (small_clips / name).write_text(text)
     monkeypatch.chdir(small_clips)
     return small_clips
 
@@ -93,7 +104,8 @@ def test_commands_run(page: Path, frameflow: Callable[..., Any], fast: list[str]
             if target:
                 words.remove(">")
             if words[0] in TRAINING and "--resume" not in words:
-                words = [words[0], *fast, *words[1:]]  # before, so that what is shown wins
+                few = FEW if words[0] == "ablate" else []
+                words = [words[0], *fast, *few, *words[1:]]  # before, so that what is shown wins
             elif words[0] in USING:
                 words += ["--engine", "torch"]
             said = frameflow(*words)

@@ -449,3 +449,27 @@ def test_blocks_are_checked() -> None:
     for blocks in ([1.0, 2.0], [0, 0, 0], [1, 1, -1], "mean", [True, 1, 1]):
         with pytest.raises(UsageError, match=r"blocks .* must be 3 numbers"):
             build_head("statistics", dim=4, frames=FRAMES, classes=3, blocks=blocks)
+
+
+class TestPartsOfTheBilstmThatCanBeLeftOut:
+    """What an ablation of its attention and of its second direction trains."""
+
+    def test_without_attention_it_is_the_mean_of_the_states(self) -> None:
+        head = make("bilstm-attention", attention=0, layers=1)
+        features = torch.randn(2, FRAMES, DIM)
+        mask = torch.ones(2, FRAMES, dtype=torch.bool)
+        states, _ = head.recurrent(head.standardised(features, mask), mask.sum(dim=1))
+        expected = head.classifier(states.mean(dim=1))
+        torch.testing.assert_close(head(features, mask), expected)
+        assert head.attention_weights(features, mask) is None
+        assert not any(name.startswith(("query", "key", "value")) for name in head.state_dict())
+
+    def test_one_direction_has_half_the_states(self) -> None:
+        both, one = (make("bilstm-attention", bidirectional=way) for way in (True, False))
+        assert both.classifier.in_features == 2 * one.classifier.in_features
+        assert len(one.recurrent.cells) == 2, "two layers of one direction"
+
+    @pytest.mark.parametrize("options", [{"attention": -1}, {"bidirectional": 3}])
+    def test_out_of_range(self, options: dict[str, Any]) -> None:
+        with pytest.raises(UsageError, match=next(iter(options))):
+            make("bilstm-attention", **options)

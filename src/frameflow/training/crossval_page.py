@@ -47,7 +47,7 @@ def _conclusion(result: CrossvalResult, effect: Effect, honest: str) -> str:
     share = f"{100 * result.recipe.evaluation.confidence:g} %"
     if low > 0:
         return (
-            f"The difference is more than chance: {100 * effect.value:.1f} points of all clips "
+            f"The difference is more than chance: {100 * effect.value:.1f} points over all clips "
             f"({share} interval {spread}). Clips of one group resemble one another, and a random "
             f"split rewards knowing them again. Quote {honest}, and split by group."
         )
@@ -58,7 +58,7 @@ def _conclusion(result: CrossvalResult, effect: Effect, honest: str) -> str:
             f"the folds differ in size and classes."
         )
     return (
-        f"The difference ({100 * effect.value:+.1f} points of all clips, {share} interval "
+        f"The difference ({100 * effect.value:+.1f} points over all clips, {share} interval "
         f"{spread}) cannot be told from chance. That is no proof that nothing leaks: split "
         f"by group all the same, and quote {honest}."
     )

@@ -14,12 +14,14 @@ class BilstmAttentionHead(Head):
     """A bidirectional LSTM, dot-product attention between its states, the mean over time.
 
     Queries and keys are projections of the states to ``attention`` dimensions, values to the
-    states' own width; hidden frames are neither attended to nor averaged.
+    states' own width; hidden frames are neither attended to nor averaged. Either part can be left
+    out, to see what it does.
 
     Args:
         hidden: units of each layer and direction.
         layers: how many are stacked, 1 to 3.
-        attention: dimensions of queries and keys.
+        bidirectional: also read the clip backwards.
+        attention: dimensions of queries and keys; 0 for the mean of the states without attention.
         dropout: share of the units dropped in training, between layers and before the classifier.
         **shape: ``dim``, ``frames``, ``classes``, ``standardise``.
     """
@@ -32,6 +34,7 @@ class BilstmAttentionHead(Head):
         *,
         hidden: int = 256,
         layers: int = 1,
+        bidirectional: bool = True,
         attention: int = 256,
         dropout: float = 0.2,
         **shape: Any,
@@ -39,38 +42,51 @@ class BilstmAttentionHead(Head):
         super().__init__(**shape)
         self._whole("hidden", hidden)
         self._whole("layers", layers, most=3)
-        self._whole("attention", attention)
+        self._flag("bidirectional", bidirectional)
+        self._whole("attention", attention, least=0)
         self._share("dropout", dropout)
         self.recurrent = Recurrent(
-            "lstm", self.dim, hidden=hidden, layers=layers, bidirectional=True, dropout=dropout
+            "lstm",
+            self.dim,
+            hidden=hidden,
+            layers=layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
         )
         width = self.recurrent.width
-        self.query = nn.Linear(width, attention)
-        self.key = nn.Linear(width, attention)
-        self.value = nn.Linear(width, width)
+        self.attends = attention > 0
+        if self.attends:
+            self.query = nn.Linear(width, attention)
+            self.key = nn.Linear(width, attention)
+            self.value = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, self.classes)
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        states, attention, front = self._look(features, mask)
-        context = attention @ self.value(states)
-        return self.classifier(self.dropout(mean_over(hide(context, front), front)))
+        states, front = self._states(features, mask)
+        if self.attends:
+            states = self._attention(states, front) @ self.value(states)
+        return self.classifier(self.dropout(mean_over(hide(states, front), front)))
 
-    def attend(self, features: Tensor, mask: Tensor) -> Tensor:
+    def attend(self, features: Tensor, mask: Tensor) -> Tensor | None:
         """The mean over all states of how much each looks at a frame's."""
-        _, attention, front = self._look(features, mask)
-        weights = mean_over(hide(attention, front), front)
+        if not self.attends:
+            return None
+        states, front = self._states(features, mask)
+        weights = mean_over(hide(self._attention(states, front), front), front)
         place = mask.cumsum(dim=1) - 1  # of a visible frame among those moved to the front
         return weights.gather(1, place.clamp(min=0)).masked_fill(~mask, 0.0)
 
-    def _look(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """States, attention (B, query, key) between them, and which are of visible frames."""
+    def _states(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of the visible frames, moved to the front, and which places those are."""
         features, count = visible_first(features, mask)
         states, _ = self.recurrent(features, count)
         front = torch.arange(mask.shape[1], device=mask.device) < count.unsqueeze(1)
-        states = hide(states, front)
+        return hide(states, front), front
+
+    def _attention(self, states: Tensor, front: Tensor) -> Tensor:
+        """``(B, query, key)``: how much each state looks at each other."""
         scores = self.query(states) @ self.key(states).transpose(1, 2)
         scores = scores / math.sqrt(self.key.out_features)
         hidden = ~front.unsqueeze(1)
-        attention = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        return states, attention, front
+        return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=-1)
