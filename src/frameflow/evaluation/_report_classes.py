@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from frameflow.errors import listing
+from frameflow.evaluation._report_trust import NOTICED
 from frameflow.evaluation._words import Metrics, labels, multilabel, plural, weak_classes
 from frameflow.evaluation.metrics import confused_pairs
 
@@ -76,7 +77,7 @@ def findings(
             said.append(one["sentence"])
     if groups and groups["p"] <= 0.05:
         said.append(together(groups))
-    if calibration:
+    if calibration and abs(calibration["gap"] or 0) >= NOTICED:
         said.extend(s for s in calibration["sentences"] if s.startswith("On average"))
     return said
 

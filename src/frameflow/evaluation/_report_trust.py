@@ -8,6 +8,8 @@ from frameflow.pages.bins import binned_accuracy
 from frameflow.pages.page import markup
 from frameflow.pages.reliability import reliability_diagram
 
+NOTICED = 0.03  # a gap between what is stated and what is right that is worth a word
+
 _METHODS = {
     "none": "No calibration: none fitted better than the model's own probabilities",
     "temperature": "Temperature scaling",
@@ -41,6 +43,7 @@ def calibration_section(metrics: Metrics) -> dict[str, Any] | None:
         "changed": changed,
         "rows": rows,
         "sentences": _calibration_words(metrics, found, after),
+        "gap": _overconfidence(metrics, after),
     }
 
 
@@ -72,17 +75,24 @@ def _calibration_words(
         held = f", fitted on {where}" if where else ""
         reason = found.get("reason")
         said.append(f"{method}{held}." + (f" {reason}" if reason else ""))
-    bins = after.get("reliability") or []
-    total = sum(one["count"] for one in bins)
-    if total and not multilabel(metrics):
-        stated = sum(one["confidence"] * one["count"] for one in bins) / total
-        gap = stated - metrics["top1"]
+    gap = _overconfidence(metrics, after)
+    if gap is not None:
         kind = "overconfident" if gap > 0 else "too modest"
         said.append(
-            f"On average it states {stated:.2f} and is right in {metrics['top1']:.2f}"
-            + (f": {kind} by {abs(gap):.2f}." if abs(gap) >= 0.005 else ".")
+            f"On average it states {metrics['top1'] + gap:.2f} and is right in "
+            f"{metrics['top1']:.2f}" + (f": {kind}." if abs(gap) >= NOTICED else ".")
         )
     return said
+
+
+def _overconfidence(metrics: Metrics, after: Mapping[str, Any]) -> float | None:
+    """Mean probability of the answers less the share that is right."""
+    bins = after.get("reliability") or []
+    total = sum(one["count"] for one in bins)
+    if not total or multilabel(metrics):
+        return None
+    stated = sum(one["confidence"] * one["count"] for one in bins) / total
+    return float(stated - metrics["top1"])
 
 
 def refusal_section(metrics: Metrics) -> dict[str, Any] | None:

@@ -57,9 +57,25 @@ def figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | No
         ("Macro precision", metrics["macro"]["precision"], None),
         ("Macro recall", metrics["macro"]["recall"], None),
         ("Weighted F1", metrics["weighted"]["f1"], None),
-        ("Log loss (nats)", metrics["log_loss"], None),
+        *_later_figures(metrics),
+        ("Log loss (nats)", metrics["log_loss"], bounds.get("log_loss")),
     ]
     return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
+
+
+def _later_figures(metrics: Metrics) -> list[tuple[str, float, Any]]:
+    """Figures that runs of earlier versions do not have."""
+    names = {
+        "balanced_accuracy": "Balanced accuracy",
+        "map": "Mean average precision",
+        "brier": "Brier score",
+        "ece": "Calibration error",
+    }
+    return [
+        (name, metrics[key], metrics["intervals"].get(key))
+        for key, name in names.items()
+        if metrics.get(key) is not None
+    ]
 
 
 def _set_figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | None]]:
