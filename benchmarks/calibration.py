@@ -165,8 +165,10 @@ def answer_rows(folds: list[dict[str, Any]]) -> None:
             answers.append(fit_refusal(truth, fair, groups=groups, **options).answers(said))
             right.append(said.argmax(axis=1) == fold["truth"])
         given, hits = np.concatenate(answers), np.concatenate(right)
-        accuracy = hits[given].mean() if given.any() else float("nan")
-        print(f"{name:38}{given.mean():9.3f}{accuracy:10.3f}{1 - accuracy:8.3f}")
+        figures = "         -"
+        if given.any():
+            figures = f"{hits[given].mean():10.3f}{1 - hits[given].mean():8.3f}"
+        print(f"{name:38}{given.mean():9.3f}{figures}")
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from frameflow.evaluation.calibration import (
     cross_fitted,
     fit_calibration,
     folds_of,
-    sample_losses,
 )
+from frameflow.evaluation.reliability import sample_losses
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -22,6 +22,7 @@ from frameflow.errors import UsageError
 from frameflow.evaluation.intervals import bootstrap, units_of
 
 _ROUNDING = 1e-9
+_SURE = 0.9  # that the errors among the answered are below the rate that was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,10 @@ def fit_refusal(
         answered: the share of clips of known classes that shall be answered: the threshold is the
             conformal quantile of the greatest probability (Bates et al., "Testing for outliers
             with conformal p-values", Annals of Statistics 2023).
-        at_error: instead of ``answered``: the lowest threshold at which this share of the answered
-            is wrong, one more error counted than there is (a reject option: Chow 1970).
+        at_error: instead of ``answered``: the share of the answered that may be wrong. The lowest
+            threshold above which it is less, with a confidence of 0.9 (Geifman and El-Yaniv,
+            "Selective classification for deep neural networks", NeurIPS 2017), for as many
+            independent clips as there are groups.
         groups: of the samples, as in `frameflow.evaluation.intervals.units_of`.
         fitted_on: which predictions these are, in words, to be kept with it.
 
@@ -136,7 +139,7 @@ def fit_refusal(
     quantile = conformal_quantile(strange, 1 - alpha, groups)
     top = shares.max(axis=1)
     if at_error is not None:
-        threshold = _by_error(top, shares.argmax(axis=1) != truth, at_error)
+        threshold = _by_error(top, shares.argmax(axis=1) != truth, units.index, at_error)
     else:
         lowest = conformal_quantile(1 - top, answered, groups)
         threshold = 0.0 if lowest is None else 1 - lowest
@@ -260,13 +263,21 @@ def refusal_metrics(
     }
 
 
-def _by_error(top: np.ndarray, wrong: np.ndarray, rate: float) -> float | None:
+def _by_error(top: np.ndarray, wrong: np.ndarray, units: np.ndarray, rate: float) -> float | None:
     """The lowest threshold on ``top`` that keeps the share of errors above it to a rate."""
+    from scipy.special import betaincinv
+
     order = np.argsort(-top, kind="stable")
-    errors = np.cumsum(wrong[order])
-    answered = np.arange(1, len(top) + 1)
+    share = np.cumsum(wrong[order]) / np.arange(1, len(top) + 1)
+    first = np.zeros(len(top), dtype=bool)
+    first[np.unique(units[order], return_index=True)[1]] = True
+    seen = np.cumsum(first)  # groups of the clips so far
+    # Clopper and Pearson's limit. Clips of one group are wrong together: a group counts once.
+    limit = np.where(
+        share < 1, betaincinv(share * seen + 1, np.maximum(seen * (1 - share), 1e-9), _SURE), 1
+    )
     last = np.append(np.diff(top[order]) != 0, True)  # of equal values
-    within = np.flatnonzero(last & ((errors + 1) / (answered + 1) <= rate + _ROUNDING))
+    within = np.flatnonzero(last & (limit <= rate))
     return float(top[order[within[-1]]]) if len(within) else None
 
 

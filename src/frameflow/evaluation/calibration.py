@@ -14,12 +14,12 @@ import numpy as np
 
 from frameflow.errors import UsageError
 from frameflow.evaluation.intervals import units_of
+from frameflow.evaluation.reliability import SMALLEST, sample_losses
 
 Method = Literal["none", "temperature", "vector"]
 Choice = Literal["auto", "none", "temperature", "vector"]
 
 FEW = 20  # samples: below this nothing is fitted
-_SMALLEST = 1e-12  # of a probability in a logarithm
 _RANGE = (0.05, 20.0)  # of a scale: a temperature from 20 to 0.05
 # Ridge, in nats: towards a scale of 1, and of classes towards one another, as a normal prior of
 # deviation 1 and 0.5. Thousands of samples overrule it; twenty that are all right do not become
@@ -163,7 +163,8 @@ def fit_calibration(
 
     Example:
         >>> said = np.tile([0.9, 0.1], (100, 1))  # too sure: three in ten are wrong
-        >>> fit_calibration(np.arange(100) % 10 < 3, said, "temperature").apply(said[:1]).round(1)
+        >>> truth = (np.arange(100) % 10 < 3).astype(int)
+        >>> fit_calibration(truth, said, "temperature").apply(said[:1]).round(1)
         array([[0.7, 0.3]])
     """
     several, classes = truth.ndim == 2, probabilities.shape[1]
@@ -234,15 +235,6 @@ def folds_of(groups: Sequence[str] | None, samples: int, folds: int, seed: int =
         fold_of[unit] = held.argmin()
         held[fold_of[unit]] += sizes[unit]
     return fold_of[units.index]
-
-
-def sample_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """``(N,)`` negative log-likelihood in nats; with several labels a clip the mean over labels."""
-    shares = np.clip(probabilities.astype(np.float64), _SMALLEST, 1.0)
-    if truth.ndim == 1:
-        return -np.log(shares[np.arange(len(truth)), truth])
-    absent = np.clip(1 - probabilities.astype(np.float64), _SMALLEST, 1.0)
-    return -np.where(truth > 0, np.log(shares), np.log(absent)).mean(axis=1)
 
 
 def _choose(
@@ -329,7 +321,7 @@ def _loss(
 
 def _scores(probabilities: np.ndarray, several: bool) -> np.ndarray:
     """``(N, K)`` log p, or logit p where each label has a probability of its own."""
-    shares = np.clip(probabilities.astype(np.float64), _SMALLEST, 1 - _SMALLEST * several)
+    shares = np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST * several)
     return np.log(shares) - (np.log1p(-shares) if several else 0)
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from frameflow.errors import UsageError
 from frameflow.evaluation.abstain import Refusal, refusal_metrics
-from frameflow.evaluation.calibration import Calibration, sample_losses
+from frameflow.evaluation.calibration import Calibration
 from frameflow.evaluation.predictions import Predictions
+from frameflow.evaluation.reliability import reliability
 
 if TYPE_CHECKING:
     from frameflow.models.recognizer import Recognizer
@@ -81,9 +82,6 @@ def calibration_figures(
 
 def _reliability(found: Predictions) -> dict[str, Any]:
     if found.multilabel:
-        return {"log_loss": float(sample_losses(found.targets, found.probabilities).mean())}
-    truth, shares = found.truth, found.probabilities
-    return {
-        "log_loss": float(sample_losses(truth, shares).mean()),
-        "top1": float((shares.argmax(axis=1) == truth).mean()),
-    }
+        return reliability(found.targets, found.probabilities)
+    top1 = float((found.probabilities.argmax(axis=1) == found.truth).mean())
+    return {"top1": top1, **reliability(found.truth, found.probabilities)}

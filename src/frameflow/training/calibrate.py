@@ -23,8 +23,8 @@ from frameflow.evaluation.calibration import (
     Calibration,
     cross_fitted,
     fit_calibration,
-    sample_losses,
 )
+from frameflow.evaluation.reliability import sample_losses
 from frameflow.training.examples import view_means
 from frameflow.training.targets import targets_of
 
