@@ -32,7 +32,7 @@ def _options(
 
 def build_app() -> typer.Typer:
     """The whole command tree."""
-    from frameflow.cli import compare, data, explain, predict, recipes, train
+    from frameflow.cli import compare, data, explain, predict, recipes, report, train
 
     app = typer.Typer(
         help=HELP,
@@ -46,6 +46,7 @@ def build_app() -> typer.Typer:
     predict.register(app)
     explain.register(app)
     compare.register(app)
+    report.register(app)
     recipes.register(app)
     app.add_typer(data.app, name="data")
     return app

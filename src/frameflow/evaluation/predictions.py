@@ -195,12 +195,19 @@ def read_predictions(path: str | Path) -> Predictions:
                 f"{path}, row {number} has {len(cells)} cells, the header has {len(header)}."
             )
         try:
-            probabilities.append([float(cell) for cell in cells[first:]])
+            probabilities.append([_share(cell) for cell in cells[first:]])
             samples.append(_sample(dict(zip(header[:first], cells, strict=False)), number))
         except (ValueError, KeyError) as error:
             raise UsageError(f"{path}, row {number} is damaged ({error}).") from None
     table = np.array(probabilities, dtype=np.float64).reshape(len(samples), len(labels))
     return Predictions(samples, labels, table, multilabel=_SETS in header[:first])
+
+
+def _share(cell: str) -> float:
+    value = float(cell)
+    if not 0 <= value <= 1:  # neither is NaN
+        raise ValueError(f"{cell} is no probability")
+    return value
 
 
 def _sample(cells: dict[str, str], row: int) -> Sample:
