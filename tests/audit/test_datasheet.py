@@ -34,8 +34,8 @@ def sheet(found: Survey, tmp_path: Path) -> Path:
 
 def test_it_says_what_the_files_say(sheet: Path) -> None:
     text = sheet.read_text(encoding="utf-8")
-    assert "16 clips of 16 videos, 2 classes." in text
-    assert "Clips are 1.00 to 1.00 s long" in text
+    assert "16 samples of 16 videos, 2 classes." in text
+    assert "They are 1.00 to 1.00 s long, median 1.00 s, together 0.3 minutes" in text
     assert "| run | 7 | 7 s | 4 | 3 | 2 | 2 |" in text
     assert "| codec | " in text
     assert "96 x 48 (16)" in text
@@ -52,6 +52,17 @@ def test_it_says_what_the_files_say(sheet: Path) -> None:
     assert text.count(OPEN) == text.count("**\n\n_") > 10
 
 
+def test_lengths_of_frame_labelled_samples_do_not_add_up(rooms: Manifest, tmp_path: Path) -> None:
+    frames = rooms.replace(replace(rooms[0], frame=str(frame)) for frame in (3, 6, 9))
+    path = tmp_path / "DATASHEET.md"
+    write_datasheet(path, survey(frames, None, content=False), name="frames")
+    text = path.read_text(encoding="utf-8")
+    assert "3 samples of 1 video, " in text
+    assert ", together" not in text
+    assert "| run | 3 | - |" in text
+    assert "3 samples are the frames that end at one" in text
+
+
 def test_answers_are_kept_and_facts_renewed(sheet: Path, found: Survey) -> None:
     text = sheet.read_text(encoding="utf-8").replace(OPEN, "By Anna, in May.", 1)
     text += "\n## Our own section\n\nKeep me.\n"
@@ -63,8 +74,8 @@ def test_answers_are_kept_and_facts_renewed(sheet: Path, found: Survey) -> None:
     assert written.open == text.count(OPEN)
     assert "By Anna, in May." in after
     assert after.endswith("Keep me.\n")
-    assert "8 clips of 8 videos" in after
-    assert "16 clips" not in after
+    assert "8 samples of 8 videos" in after
+    assert "16 samples" not in after
     assert write_datasheet(sheet, found, name="rooms").kept
     assert sheet.read_text(encoding="utf-8") == text, "the same data gives the same facts"
 
@@ -80,7 +91,7 @@ def test_a_section_that_was_deleted_stays_away(sheet: Path, found: Survey) -> No
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda text: text.replace("16 clips of", "17 clips of"), r"by hand \(composition\)"),
+        (lambda text: text.replace("16 samples of", "17 samples of"), r"by hand \(composition\)"),
         (lambda _: "# Our own datasheet\n", "not written by this command"),
         (lambda text: text.replace("<!-- /facts -->", "", 1), "marks of its facts are damaged"),
     ],
@@ -93,7 +104,7 @@ def test_what_a_person_wrote_is_never_overwritten(
     written = write_datasheet(sheet, found, name="rooms")
     assert sheet.read_text(encoding="utf-8") == before
     assert written.path == sheet.with_name("DATASHEET.new.md")
-    assert "16 clips of 16 videos" in written.path.read_text(encoding="utf-8")
+    assert "16 samples of 16 videos" in written.path.read_text(encoding="utf-8")
     assert re.search(says, written.reason), written.reason
 
 

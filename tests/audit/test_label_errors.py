@@ -117,6 +117,16 @@ def test_it_says_why_nothing_was_looked_for(labels: list[str], says: str) -> Non
     assert found.clips == found.scenes == []
 
 
+def test_samples_of_one_video_are_held_out_together_without_groups() -> None:
+    manifest, vectors = made(groups=False)
+    part = manifest.replace(
+        replace(s, video=s.video.split("_")[0], start=float(row)) for row, s in enumerate(manifest)
+    )
+    found = find_label_errors(part, vectors)
+    assert found.accuracy is not None
+    assert found.accuracy > 0.8
+
+
 def test_groups_that_share_one_video_are_one_scene() -> None:
     manifest, vectors = made()
     part = manifest.replace(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from frameflow.audit._explore_page import class_table
+from frameflow.audit._explore_page import class_table, framed
 from frameflow.audit.survey import Survey
 from frameflow.errors import listing
 
@@ -20,7 +20,8 @@ def composition(found: Survey) -> str:
     videos = len({manifest.path(sample) for sample in manifest})
     several = " A clip may have several labels." if found.multilabel else ""
     lines = [
-        f"{len(manifest):,} clips of {videos:,} videos, {len(labels):,} classes.{several}",
+        f"{len(manifest):,} samples of {videos:,} video{'s' * (videos != 1)}, "
+        f"{len(labels):,} classes.{several}",
         _lengths(found),
     ]
     parts = found.part_names
@@ -171,9 +172,10 @@ def _lengths(found: Survey) -> str:
     if not known:
         return ""
     seconds = [m.seconds for m in known]
+    together = "" if framed(found) else f", together {sum(seconds) / 60:.1f} minutes"
     return (
-        f"Clips are {min(seconds):.2f} to {max(seconds):.2f} s long, median "
-        f"{np.median(seconds):.2f} s, together {sum(seconds) / 60:.1f} minutes."
+        f"They are {min(seconds):.2f} to {max(seconds):.2f} s long, median "
+        f"{np.median(seconds):.2f} s{together}."
     )
 
 

@@ -93,7 +93,8 @@ def facts(found: Survey) -> list[tuple[str, str]]:
         else:
             told = ", ".join(f"{count} {part}" for count, part in zip(counts, names, strict=True))
         rows.append((f"{found.part_kind.capitalize()}s", told))
-    rows.append(("Length", f"{_time(seconds)} in all"))
+    if not framed(found):
+        rows.append(("Length", f"{_time(seconds)} in all"))
     if found.unlabelled:
         rows.append(("Unlabelled", f"{len(found.unlabelled):,}"))
     if health.troubles:
@@ -101,6 +102,11 @@ def facts(found: Survey) -> list[tuple[str, str]]:
     if found.errors.judged and not found.errors.reason:
         rows.append(("Likely label errors", f"about {found.errors.likely:,}"))
     return rows
+
+
+def framed(found: Survey) -> bool:
+    """Whether samples are the frames that end at one: they overlap, so lengths do not add up."""
+    return any(sample.frame is not None for sample in found.manifest)
 
 
 def class_table(found: Survey) -> list[dict[str, Any]]:
@@ -119,7 +125,7 @@ def class_table(found: Survey) -> list[dict[str, Any]]:
                 "label": label,
                 "clips": len(rows),
                 "share": 100 * len(rows) / largest,
-                "seconds": _time(sum(lengths)),
+                "seconds": "-" if framed(found) else _time(sum(lengths)),
                 "groups": len({found.manifest[row].group for row in rows} - {""}),
                 "parts": [
                     sum(found.parts[row] == part for row in rows) for part in found.part_names

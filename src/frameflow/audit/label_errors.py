@@ -76,8 +76,8 @@ class LabelErrors:
         likely: how many of them confident learning counts as errors.
         scenes: groups of which another label is likelier, surest first.
         judged: how many clips were looked at.
-        accuracy: share of them whose label is the likeliest where their group is held out; None
-            without groups.
+        accuracy: share of them whose label is the likeliest where their group, or the video they
+            share, is held out; None where every clip stands alone.
         guesses: of clips without a label: row to the likeliest label and its probability.
         reason: why nothing was looked for; empty where it was.
     """
@@ -127,7 +127,7 @@ def find_label_errors(manifest: Manifest, vectors: ClipVectors, *, seed: int = 0
     units = len(Units.of(part).members)  # groups, where samples of one video belong together
     scenes: list[SuspectScene] = []
     accuracy = None
-    if part.has_groups and units >= 2:
+    if 2 <= units < len(part):
         by_group = judged(_group_folds, min(_GROUP_FOLDS, units))
         accuracy = float((by_group.argmax(axis=1) == targets).mean())
         scenes = _scenes(part, rows, by_group, targets, labels)
