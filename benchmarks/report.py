@@ -107,40 +107,45 @@ def main() -> None:
         folder = Path(name)
         videos = write_videos(folder, rng)
         found, measures = generate(options, videos, rng)
-        steps = {}
+        steps: dict[str, tuple[float, float]] = {}
 
-        def timed(what: str, started: float) -> None:
-            steps[what] = time.perf_counter() - started
+        def now() -> tuple[float, float]:
+            return time.perf_counter(), time.process_time()
 
-        start = time.perf_counter()
+        def timed(what: str, started: tuple[float, float]) -> None:
+            wall, computing = now()
+            steps[what] = (wall - started[0], computing - started[1])
+
+        start = now()
         groups = [sample.group for sample in found.samples]
         metrics = score(
             found.truth, found.probabilities, found.labels, groups=groups, resamples=options.draws
         ).to_dict() | facts(options)
         timed("scores and intervals", start)
-        start = time.perf_counter()
+        start = now()
         metrics |= {"conditions": conditions(found, measures), "by": by_columns(found)}
         timed("conditions and columns", start)
-        start = time.perf_counter()
+        start = now()
         found.write_csv(folder / "predictions.csv")
         timed("predictions.csv", start)
-        start = time.perf_counter()
+        start = now()
         manifest = Manifest(found.samples, folder)
         page = folder / "report.html"
         write_report(page, metrics, found, manifest=manifest, own=manifest)
         timed("report.html, with pictures", start)
-        for what, seconds in steps.items():
-            print(f"{what:30} {seconds:7.2f} s")
-        print(f"{'together':30} {sum(steps.values()):7.2f} s")
+        print(f"{'':30} {'seconds':>9} {'of cores':>9}")
+        steps["together"] = (sum(s[0] for s in steps.values()), sum(s[1] for s in steps.values()))
+        for what, (wall, computing) in steps.items():
+            print(f"{what:30} {wall:9.2f} {computing:9.2f}")
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         megabytes = used * (1 if sys.platform == "darwin" else 1024) / 1e6
         print(f"{'memory, at most':30} {megabytes:7.0f} MB")
         print(f"{'report.html':30} {page.stat().st_size / 1e6:7.2f} MB")
-        start = time.perf_counter()
+        start = now()
         for video in videos:
             measure(folder / video)
-        each = (time.perf_counter() - start) / len(videos)
-        print(f"\nMeasuring a clip for the first time: {1000 * each:.0f} ms on one core.")
+        each = (now()[1] - start[1]) / len(videos)
+        print(f"\nMeasuring a clip for the first time: {1000 * each:.0f} ms of a core.")
         if options.keep:
             shutil.copy(page, options.keep)
 

@@ -104,6 +104,27 @@ def test_a_cell_is_read_out_by_keyboard(opened: Callable[..., Any], scored: Any)
     assert not readout.is_visible()
 
 
+def test_keys_move_through_a_matrix_larger_than_the_window(
+    opened: Callable[..., Any], scored: Any
+) -> None:
+    page = opened(many(scored), width=360)
+    page.get_by_label("With numbers").check(force=True)
+    page.locator(".frame").focus()
+    for key in ("ArrowDown", "ArrowRight"):
+        for _ in range(40):
+            page.keyboard.press(key)
+    page.wait_for_timeout(200)  # for the scrolling that follows
+    cell, spot = (page.locator(name).bounding_box() for name in (".cursor", ".readout"))
+    frame = page.locator(".frame").bounding_box()
+    assert frame["x"] < cell["x"] < frame["x"] + frame["width"]
+    assert 0 <= spot["x"] <= 360 - spot["width"]
+    place = page.locator(".cursor").evaluate(
+        "e => ['--r', '--c'].map((name) => Number(e.style.getPropertyValue(name)))"
+    )
+    assert 36 <= place[0] <= 40
+    assert 36 <= place[1] <= 40
+
+
 def test_a_cell_is_read_out_by_pointer_and_touch(opened: Callable[..., Any], scored: Any) -> None:
     one = many(scored)
     page = opened(one, width=360, has_touch=True)

@@ -125,9 +125,10 @@ def trend(
     moved = np.abs(sums) > 1e-9
     if moved.sum() < FEW_GROUPS:
         return Trend(correlation, None, count)
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(_DRAWS, int(moved.sum())))
-    totals = np.abs(signs @ sums[moved])
-    reached = int((totals >= abs(sums.sum()) * (1 - 1e-9)).sum())
+    rng = np.random.default_rng(seed)
+    flipped = rng.integers(0, 2, (_DRAWS, int(moved.sum())), dtype=np.int8).astype(np.float32)
+    totals = np.abs(sums.sum() - 2 * (flipped @ sums[moved].astype(np.float32)))
+    reached = int((totals >= abs(sums.sum()) * (1 - 1e-6)).sum())
     return Trend(correlation, (reached + 1) / (_DRAWS + 1), count)
 
 

@@ -55,6 +55,13 @@ for (const box of document.querySelectorAll(".matrix")) {
     readout.style.top = (above > 48 ? above : spot.bottom + 8) + "px";
   }
 
+  function follow() {
+    if (cursor.hidden) return;
+    const spot = cursor.getBoundingClientRect();
+    const seen = spot.bottom > 0 && spot.right > 0 && spot.top < innerHeight && spot.left < innerWidth;
+    if (seen) show(...at); else leave();
+  }
+
   function point(event) {
     const area = field.getBoundingClientRect(), size = area.width / count;
     const [r, c] = [Math.floor((event.clientY - area.top) / size), Math.floor((event.clientX - area.left) / size)];
@@ -65,19 +72,19 @@ for (const box of document.querySelectorAll(".matrix")) {
   field.addEventListener("pointerdown", point);
   field.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") leave(); });
   frame.addEventListener("blur", leave);
-  addEventListener("scroll", leave, { passive: true });
+  addEventListener("scroll", follow, { passive: true, capture: true });
   frame.addEventListener("keydown", (event) => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (event.key === "Escape") return leave();
     if (!step || event.altKey || event.ctrlKey || event.metaKey) return undefined;
     event.preventDefault();
     const [r, c] = at && !cursor.hidden ? [at[0] + step[0], at[1] + step[1]] : at || [0, 0];
-    const next = [Math.min(Math.max(r, 0), count - 1), Math.min(Math.max(c, 0), count - 1)];
+    at = [Math.min(Math.max(r, 0), count - 1), Math.min(Math.max(c, 0), count - 1)];
     cursor.hidden = false;
-    cursor.style.setProperty("--r", next[0]);
-    cursor.style.setProperty("--c", next[1]);
+    cursor.style.setProperty("--r", at[0]);
+    cursor.style.setProperty("--c", at[1]);
     cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
-    return requestAnimationFrame(() => show(...next));
+    return requestAnimationFrame(() => show(...at));
   });
 
   const fit = () => box.classList.toggle("tiny", field.getBoundingClientRect().width / count < 8.5);
