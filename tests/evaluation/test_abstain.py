@@ -50,7 +50,8 @@ def test_sets_cover_clips_of_new_groups_where_clips_of_one_are_alike() -> None:
         sizes = np.where(hard < 0.5, 12, 2)
         return np.repeat(hard, sizes), [f"g{i}" for i in range(12) for _ in range(sizes[i])]
 
-    by_group, by_clip = [], []
+    by_group: list[bool] = []
+    by_clip: list[bool] = []
     for _ in range(3000):
         found, groups = scores()
         new = rng.exponential()

@@ -120,7 +120,7 @@ def test_certain_mistakes_and_equal_probabilities_stay_finite() -> None:
     certain = np.tile([1.0, 0.0], (40, 1)).astype(np.float32)
     for said in (certain, np.full((40, 2), 0.5)):
         for method in ("temperature", "vector"):
-            fitted = fit_calibration(truth, said, method)  # type: ignore[arg-type]
+            fitted = fit_calibration(truth, said, method)
             assert np.isfinite(fitted.apply(said)).all()
             assert fitted.apply(said).dtype == said.dtype
             json.dumps(fitted.to_dict(), allow_nan=False)
@@ -129,7 +129,7 @@ def test_certain_mistakes_and_equal_probabilities_stay_finite() -> None:
 def test_saved_and_read_back_it_is_the_same() -> None:
     truth, said = draw(7, sure=3, shift=1)
     for method in ("none", "temperature", "vector"):
-        fitted = fit_calibration(truth, said, method, fitted_on="120 clips")  # type: ignore[arg-type]
+        fitted = fit_calibration(truth, said, method, fitted_on="120 clips")
         again = Calibration.from_dict(json.loads(json.dumps(fitted.to_dict())))
         assert again == fitted
         assert (again.apply(said) == fitted.apply(said)).all()

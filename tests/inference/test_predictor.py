@@ -10,7 +10,7 @@ import pytest
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.abstain import Refusal
 from frameflow.evaluation.calibration import Calibration
-from frameflow.inference.predictor import Prediction, load, write_csv
+from frameflow.inference.predictor import Prediction, Result, load, write_csv
 from frameflow.models.recognizer import Recognizer
 
 
@@ -121,7 +121,7 @@ def test_damaged_files_are_named(run: Path, name: str, share: float) -> None:
 
 
 def test_results_as_a_table(tmp_path: Path) -> None:
-    results = [
+    results: list[Result] = [
         Prediction(
             "a, b.mp4", "läuft", 0.75, [("läuft", 0.75), ("sitzt", 0.25)],
             np.array([0.75, 0.25], np.float32), ("läuft", "sitzt"),
@@ -230,7 +230,8 @@ def test_what_is_said_is_calibrated_and_has_a_set(
     answered = {found.abstained for found in after if isinstance(found, Prediction)}
     assert answered == {True, False}
 
-    write_csv(tmp_path / "found.csv", [*after, VideoError("x.mp4", "is gone")])
+    table: list[Result] = [*after, VideoError("x.mp4", "is gone")]
+    write_csv(tmp_path / "found.csv", table)
     with open(tmp_path / "found.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[-3:] == ["set", "abstained", "error"]
