@@ -135,7 +135,11 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
 
 
 def print_counts(
-    manifest: "Manifest", *, by: str, labels: bool = True, multilabel: bool = False
+    manifest: "Manifest",
+    *,
+    by: Literal["split", "fold"],
+    labels: bool = True,
+    multilabel: bool = False,
 ) -> None:
     """A table of clips per label and split or fold."""
     header, rows = manifest.counts(by, multilabel=multilabel)

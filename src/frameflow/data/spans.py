@@ -170,9 +170,9 @@ def _read_table(path: Path, rows: Sequence[tuple[int, list[str]]]) -> SpanFile:
     header = [name.lower() for name in rows[0][1]]
     columns: dict[str, int] = {}
     for meaning, names in _COLUMNS.items():
-        place = next((header.index(name) for name in names if name in header), None)
-        if place is not None:
-            columns[meaning] = place
+        index = next((header.index(name) for name in names if name in header), None)
+        if index is not None:
+            columns[meaning] = index
         elif meaning != "video":
             raise UsageError(
                 f"{path} has no column {meaning!r} (its columns: {listing(header, most=8)}): "
