@@ -199,6 +199,11 @@ class TestBadInput:
 
 
 class TestManifests:
+    def test_the_manifest_read_is_not_written_over(self, clips: Path) -> None:
+        Manifest([Sample("jump/a.mp4", "jump")], clips).write(clips / "manifest.csv")
+        with pytest.raises(UsageError, match="would be written over"):
+            frame_sources(clips / "manifest.csv", clips / "jump" / "..")
+
     def test_labels_spans_and_frames_stay(self, clips: Path, tmp_path: Path) -> None:
         samples = [
             Sample("jump/a.mp4", "jump", "train", "g", frame="7", extra={"camera": "2"}),

@@ -31,7 +31,7 @@ def frames(
 ) -> None:
     """Write frames as images, with a table of their times; goes on where it stopped."""
     from frameflow.video.extract_frames import FrameChoice, extract_frames
-    from frameflow.video.frame_sources import frame_sources, frames_manifest
+    from frameflow.video.frame_sources import MANIFEST, frame_sources, frames_manifest
 
     if sampler and count is None:
         count = 16
@@ -48,6 +48,6 @@ def frames(
     )
     manifest, left_out = frames_manifest(sources, out, done.done)
     if manifest is not None:
-        manifest.write(out / "manifest.csv")
+        manifest.write(out / MANIFEST)
         lost = f" Left out {left_out:,} samples." if left_out else ""
-        typer.echo(f"Wrote {out / 'manifest.csv'}: {manifest.describe()}{lost}")
+        typer.echo(f"Wrote {out / MANIFEST}: {manifest.describe()}{lost}")

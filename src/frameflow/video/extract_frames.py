@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Literal, get_args
 
 import numpy as np
@@ -148,10 +149,12 @@ def extract_frames(
     _begin(out, choice)
     workers = workers or os.cpu_count() or 1
 
+    ended = Event()  # so that a long video does not hold up Ctrl-C
+
     def one(item: tuple[str, Path]) -> int | VideoError:
         name, path = item
         try:
-            return _extract(path, out / name, choice, set((named or {}).get(name, ())))
+            return _extract(path, out / name, choice, set((named or {}).get(name, ())), ended)
         except VideoError as error:
             return error
 
@@ -160,14 +163,18 @@ def extract_frames(
         ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool,
         progress("Extracting", total=len(videos), unit="videos") as advance,
     ):
-        for (name, path), result in zip(videos.items(), pool.map(one, videos.items())):
-            advance()
-            if isinstance(result, VideoError):
-                aside.append((str(path), result.reason))
-                continue
-            done.append(name)
-            found += result == 0
-            images += result
+        try:
+            for (name, path), result in zip(videos.items(), pool.map(one, videos.items())):
+                advance()
+                if isinstance(result, VideoError):
+                    aside.append((str(path), result.reason))
+                    continue
+                done.append(name)
+                found += result == 0
+                images += result
+        except BaseException:
+            ended.set()
+            raise
     if aside and not done:
         first = listing([f"{path} ({reason})" for path, reason in aside], most=3)
         raise FrameFlowError(f"None of the {len(videos)} videos can be read: {first}.")
@@ -199,7 +206,7 @@ def _differences(known: object, wanted: dict[str, object]) -> str:
     return f" ({'; '.join(differ)})"
 
 
-def _extract(path: Path, folder: Path, choice: FrameChoice, named: set[int]) -> int:
+def _extract(path: Path, folder: Path, choice: FrameChoice, named: set[int], ended: Event) -> int:
     """Write what is missing of one video, then its table; how many images that were.
 
     Raises:
@@ -223,6 +230,8 @@ def _extract(path: Path, folder: Path, choice: FrameChoice, named: set[int]) -> 
         for index, frame in stream_frames(path, np.array(missing), scaler, 1):
             _write_image(folder / f"{index:06d}{SUFFIXES[choice.format]}", frame, choice)
             written += 1
+            if ended.is_set():
+                break
     if written < len(missing):
         raise VideoError(path, f"only {written} of {len(missing)} frames can be decoded")
     write_frame_table(folder, names, taken.tolist(), times[taken].tolist())

@@ -12,6 +12,7 @@ from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import UsageError
 from frameflow.video.frame_table import read_frame_table
 
+MANIFEST = "manifest.csv"  # of the extracted folders, among them
 _TABLES = (".csv", ".parquet", ".pq")
 
 
@@ -44,6 +45,8 @@ def frame_sources(source: str | os.PathLike[str], out: str | os.PathLike[str]) -
     """
     path = Path(source)
     if path.suffix.lower() in _TABLES:
+        if (Path(out) / MANIFEST).resolve() == path.resolve():
+            raise UsageError(f"{path} would be written over: give another folder than {out}.")
         return _of_manifest(Manifest.read(path, check_files=False))
     if path.is_file() or is_video_name(path):
         if not path.exists():
