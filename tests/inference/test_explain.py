@@ -114,7 +114,8 @@ def test_frames_and_maps_are_those_of_the_video(people: Path) -> None:
     found = explain(people / "RUN", video)
     assert found.frames.shape == (8, 144, 192, 3)
     assert found.maps.shape == found.frames.shape[:3]
-    assert (found.maps.min(), found.maps.max()) == (0, 1)
+    assert 0 <= found.maps.min() < 0.05
+    assert found.maps.max() == 1
     assert found.attention is None
     assert found.streams == (("rgb", 1.0),)
     whole = everything(video)
@@ -196,7 +197,7 @@ def test_a_map_is_put_where_its_part_is_and_keeps_its_sum() -> None:
     shown = np.array([[0.5, 0.25, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]])
     found = place(maps, shown, (80, 40))
     assert found.shape == (2, 40, 80)
-    np.testing.assert_allclose(found.sum(axis=(1, 2)), [3, 5], rtol=0.35)  # borders are flat
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), [3, 5], rtol=0.01)
     y, x = (axis.mean() for axis in np.nonzero(found[0] > 0.9 * found[0].max()))
     assert 20 <= y <= 30  # the lower half of the part, at its left end
     assert 40 <= x <= 50

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60.0  # seconds after which a report goes without further explanations
+PATIENCE = 30.0  # seconds after which a report goes without further explanations
 
 
 def explain_shown(
