@@ -50,32 +50,19 @@ def figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | No
     if multilabel(metrics):
         return _set_figures(metrics)
     key = topk_key(metrics)
+    macro, weighted = metrics["macro"], metrics["weighted"]
     rows = [
         ("Top-1", metrics["top1"], bounds["top1"]),
         (f"Top-{metrics['k']}", metrics[key], bounds[key]),
-        ("Macro F1", metrics["macro"]["f1"], bounds["macro_f1"]),
-        ("Macro precision", metrics["macro"]["precision"], None),
-        ("Macro recall", metrics["macro"]["recall"], None),
-        ("Weighted F1", metrics["weighted"]["f1"], None),
-        *_later_figures(metrics),
-        ("Log loss (nats)", metrics["log_loss"], bounds.get("log_loss")),
+        ("Balanced accuracy", macro["recall"], bounds.get("balanced_accuracy")),
+        ("Macro F1", macro["f1"], bounds["macro_f1"]),
+        ("Macro precision", macro["precision"], None),
+        ("Weighted F1", weighted["f1"], None),
+        ("Weighted precision", weighted["precision"], None),
+        ("Mean average precision", metrics.get("map"), bounds.get("map")),
+        *_probability_figures(metrics, of=""),
     ]
-    return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
-
-
-def _later_figures(metrics: Metrics) -> list[tuple[str, float, Any]]:
-    """Figures that runs of earlier versions do not have."""
-    names = {
-        "balanced_accuracy": "Balanced accuracy",
-        "map": "Mean average precision",
-        "brier": "Brier score",
-        "ece": "Calibration error",
-    }
-    return [
-        (name, metrics[key], metrics["intervals"].get(key))
-        for key, name in names.items()
-        if metrics.get(key) is not None
-    ]
+    return [(name, value, b and (b[0], b[1])) for name, value, b in rows if value is not None]
 
 
 def _set_figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float] | None]]:
@@ -89,9 +76,20 @@ def _set_figures(metrics: Metrics) -> list[tuple[str, float, tuple[float, float]
         ("Micro recall", micro["recall"], None),
         ("Macro precision", macro["precision"], None),
         ("Macro recall", macro["recall"], None),
-        ("Log loss of a label (nats)", metrics["log_loss"], None),
+        *_probability_figures(metrics, of=" of a label"),
     ]
-    return [(name, value, None if b is None else (b[0], b[1])) for name, value, b in rows]
+    return [(name, value, b and (b[0], b[1])) for name, value, b in rows if value is not None]
+
+
+def _probability_figures(metrics: Metrics, *, of: str) -> list[tuple[str, Any, Any]]:
+    """Of how well the probabilities fit; a run scored by an older version has fewer."""
+    bounds, perfect = metrics["intervals"], metrics.get("ece_expected")
+    against = "" if perfect is None else f" ({perfect:.3f} if calibration were perfect)"
+    return [
+        (f"Log loss{of} (nats)", metrics["log_loss"], bounds.get("log_loss")),
+        (f"Brier score{of}", metrics.get("brier"), bounds.get("brier")),
+        (f"Calibration error{of}{against}", metrics.get("ece"), None),
+    ]
 
 
 def interval_name(metrics: Metrics) -> str:

@@ -1,40 +1,36 @@
 """The figures of an evaluation, from true classes and probabilities."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from frameflow.errors import UsageError, listing
-from frameflow.evaluation.intervals import FEW_UNITS, Intervals, Units, bootstrap, units_of
+from frameflow.evaluation.average_precision import average_precisions, mean_average_precisions
+from frameflow.evaluation.class_scores import (
+    ClassScore,
+    Mean,
+    class_draws,
+    class_scores,
+    class_units,
+    macro,
+    macro_draws,
+    mean_of_present,
+    micro,
+)
+from frameflow.evaluation.intervals import (
+    Intervals,
+    Units,
+    bootstrap,
+    clips,
+    interval_notes,
+    resample,
+    units_of,
+)
+from frameflow.evaluation.reliability import reliability, sample_losses, squared_errors
 
-_SMALLEST = 1e-12  # a true class given probability 0 costs 27.6 nats, not infinity
-
-
-@dataclass(frozen=True, slots=True)
-class ClassScore:
-    """The figures of one class.
-
-    ``precision``, ``recall`` and ``f1`` are None where no sample is of the class. A class that has
-    samples and is never predicted has precision 0, as in scikit-learn.
-    """
-
-    label: str
-    support: int
-    predicted: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean over the classes that have samples."""
-
-    precision: float
-    recall: float
-    f1: float
+_ROUNDING = 1e-3  # by which the probabilities of a sample may miss 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +44,18 @@ class Scores:
         k: the k that was used: no more than there are classes.
         top1: share of samples whose likeliest class is the true one.
         topk_accuracy: share of samples whose true class is among the k likeliest.
-        log_loss: mean of -log(probability of the true class), in nats.
+        balanced_accuracy: the mean recall of the classes that have samples.
+        mean_average_precision: the mean over these classes of the average precision: the area
+            under precision over recall, as scikit-learn computes it.
+        reliability: `frameflow.evaluation.reliability.reliability`: log loss, Brier score,
+            calibration error, what it would be were the probabilities perfect, and its bins.
         per_class: one entry per label, in the order of ``labels``.
         macro: mean over the classes that have samples.
         weighted: the same, weighted by their samples.
+        micro: over all samples; as each has one class and one answer, all three are top-1.
         confusion: ``(K, K)`` counts; rows are true classes, columns predicted ones.
-        intervals: of top1, top-k and macro F1.
+        intervals: of top-1, top-k, macro F1, balanced accuracy, log loss, Brier score and mean
+            average precision.
         notes: what a reader must know to read the figures right; full sentences.
     """
 
@@ -64,13 +66,21 @@ class Scores:
     k: int
     top1: float
     topk_accuracy: float
-    log_loss: float
+    balanced_accuracy: float
+    mean_average_precision: float
+    reliability: dict[str, Any]
     per_class: list[ClassScore]
     macro: Mean
     weighted: Mean
+    micro: Mean
     confusion: np.ndarray
     intervals: Intervals
     notes: list[str]
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of -log(probability of the true class), in nats."""
+        return float(self.reliability["log_loss"])
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON: no NaN, no infinity; the key of top-k is ``top5`` for k = 5."""
@@ -80,12 +90,15 @@ class Scores:
             "top1": self.top1,
             f"top{self.topk}": self.topk_accuracy,
             "k": self.k,
-            "log_loss": self.log_loss,
-            "macro": _plain(self.macro),
-            "weighted": _plain(self.weighted),
+            "balanced_accuracy": self.balanced_accuracy,
+            "map": self.mean_average_precision,
+            **self.reliability,
+            "macro": self.macro.to_dict(),
+            "weighted": self.weighted.to_dict(),
+            "micro": self.micro.to_dict(),
             "intervals": self.intervals.to_dict(),
             "notes": list(self.notes),
-            "per_class": [_plain(entry) for entry in self.per_class],
+            "per_class": [entry.to_dict() for entry in self.per_class],
             "confusion": {"labels": list(self.labels), "counts": self.confusion.tolist()},
         }
 
@@ -114,8 +127,8 @@ def score(
         seed: of the bootstrap.
 
     Raises:
-        UsageError: shapes that do not fit, nothing to score, a class out of range, or a
-            probability that is not a finite number.
+        UsageError: shapes that do not fit, nothing to score, a class out of range, or
+            probabilities that are not finite or do not sum to 1.
 
     Example:
         >>> scores = score([0, 1], np.array([[0.9, 0.1], [0.2, 0.8]]), ["run", "walk"])
@@ -126,61 +139,107 @@ def score(
     probabilities = np.asarray(probabilities, dtype=np.float64)
     _check(truth, probabilities, labels, topk)
     samples, classes = probabilities.shape
-    k = min(topk, classes)
-    ranking = rank(probabilities)
+    ranking, units = rank(probabilities), units_of(groups, samples)
     predicted = ranking[:, 0]
-    hit = predicted == truth
-    hit_k = (ranking[:, :k] == truth[:, None]).any(axis=1)
-    units = units_of(groups, samples)
-
-    one_hot = np.eye(classes)
-    counts = np.concatenate(
-        [
-            np.stack([np.ones(samples), hit, hit_k], axis=1),
-            one_hot[truth] * hit[:, None],
-            one_hot[predicted],
-            one_hot[truth],
-        ],
-        axis=1,
-    )
-
-    def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
-        right, guessed, support = np.split(sums[:, 3:], 3, axis=1)
-        return {
-            "top1": sums[:, 1] / sums[:, 0],
-            f"top{topk}": sums[:, 2] / sums[:, 0],
-            "macro_f1": _macro_f1(right, guessed, support),
-        }
-
-    intervals = bootstrap(
-        counts,
-        figures,
-        units=units,
-        draws=resamples,
-        confidence=confidence,
-        seed=seed,
-        centred=("macro_f1",),
+    found = _Intervals(truth, probabilities, ranking, topk, units).settled(
+        draws=resamples, confidence=confidence, seed=seed
     )
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
-    per_class = _per_class(confusion, labels)
-    chosen = probabilities[np.arange(samples), truth]
+    one_hot, every = np.eye(classes, dtype=bool)[truth], np.ones((1, samples))
+    areas = average_precisions(one_hot, probabilities, every)
+    counts = (np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+    per_class = class_scores(labels, areas[0], *counts, found)
+    intervals = found.only([name for name in found.bounds if "/" not in name])
+    named = interval_notes(intervals, units, name="top-1", figure="top1")
     return Scores(
         labels=list(labels),
         samples=samples,
         groups=units.count if units.over == "groups" else None,
         topk=topk,
-        k=k,
-        top1=float(hit.mean()),
-        topk_accuracy=float(hit_k.mean()),
-        log_loss=float(-np.log(np.clip(chosen, _SMALLEST, 1.0)).mean()),
+        k=min(topk, classes),
+        top1=float((predicted == truth).mean()),
+        topk_accuracy=float((ranking[:, :topk] == truth[:, None]).any(axis=1).mean()),
+        balanced_accuracy=macro(per_class).recall,
+        mean_average_precision=float(mean_of_present(areas)[0]),
+        reliability=reliability(truth, probabilities, seed=seed),
         per_class=per_class,
-        macro=_mean(per_class, weighted=False),
-        weighted=_mean(per_class, weighted=True),
+        macro=macro(per_class),
+        weighted=macro(per_class, weighted=True),
+        micro=micro(*counts),
         confusion=confusion,
         intervals=intervals,
-        notes=_notes(per_class, topk, classes, units, intervals),
+        notes=[*_notes(per_class, topk), *named],
     )
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """What the bootstrap sums and what it makes of the sums."""
+
+    truth: np.ndarray
+    probabilities: np.ndarray
+    ranking: np.ndarray
+    topk: int
+    units: Units
+
+    def settled(self, **options: Any) -> Intervals:
+        """All intervals, those of the classes under names like ``recall/0``."""
+        classes, predicted = self.probabilities.shape[1], self.ranking[:, 0]
+        hit, hit_k = (
+            (self.ranking[:, :most] == self.truth[:, None]).any(axis=1) for most in (1, self.topk)
+        )
+        one_hot = np.eye(classes)
+        counts = np.concatenate(
+            [
+                np.stack([np.ones(len(hit)), hit, hit_k], axis=1),
+                sample_losses(self.truth, self.probabilities)[:, None],
+                squared_errors(self.truth, self.probabilities)[:, None],
+                one_hot[self.truth] * hit[:, None],
+                one_hot[predicted],
+                one_hot[self.truth],
+            ],
+            axis=1,
+        )
+        shares = ["top1", "macro_f1", "balanced_accuracy"]
+        if self.topk < classes:  # else it is 1 for certain
+            shares.append(f"top{self.topk}")
+        resting = dict.fromkeys(shares, self.units.count)
+        resting |= class_units(self.units.index, self.truth, predicted)
+        overall = {"centred": ("macro_f1",), **options}
+        found = bootstrap(
+            counts, self._figures(True), units=self.units, rests_on=resting, **overall
+        )
+        areas = mean_average_precisions(self.truth, self.probabilities, self.units)
+        every = np.ones((1, self.units.count))
+        ranked = resample(
+            {"map": float(areas(every)[0])},
+            lambda weights: {"map": areas(weights)},
+            units=self.units,
+            rests_on={"map": self.units.count},
+            **options | {"centred": ("map",)},
+        )
+        naive: Intervals | None = None
+        if self.units.over == "groups" and found.reason is None:
+            naive = bootstrap(
+                counts, self._figures(False), units=clips(len(hit)), rests_on=resting, **overall
+            )
+        return replace(
+            found,
+            bounds=found.bounds | ranked.bounds,
+            centred=(*found.centred, "map"),
+            naive=naive.bounds if naive else {},
+        )
+
+    def _figures(self, classwise: bool) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        def figures(sums: np.ndarray) -> dict[str, np.ndarray]:
+            right, said, support = np.split(sums[:, 5:], 3, axis=1)
+            names = ("top1", f"top{self.topk}", "log_loss", "brier")
+            means = {name: sums[:, at] / sums[:, 0] for at, name in enumerate(names, start=1)}
+            each = class_draws(right, said, support) if classwise else {}
+            return means | macro_draws(right, said, support) | each
+
+        return figures
 
 
 def rank(probabilities: np.ndarray) -> np.ndarray:
@@ -233,52 +292,17 @@ def _check(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], 
             f"{broken} of {len(truth)} samples have a probability that is not a finite number: "
             f"the model has diverged; train again with a lower train.lr."
         )
-
-
-def _macro_f1(right: np.ndarray, guessed: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Mean F1 over the classes that have samples in the draw; each argument ``(draws, K)``."""
-    present = support > 0
-    f1 = 2 * right / np.maximum(guessed + support, 1)
-    return (f1 * present).sum(axis=1) / present.sum(axis=1)
-
-
-def _per_class(confusion: np.ndarray, labels: Sequence[str]) -> list[ClassScore]:
-    right = np.diag(confusion)
-    guessed, support = confusion.sum(axis=0), confusion.sum(axis=1)
-    entries = []
-    for label, hits, predicted, total in zip(labels, right, guessed, support):
-        present = total > 0
-        entries.append(
-            ClassScore(
-                label=label,
-                support=int(total),
-                predicted=int(predicted),
-                precision=float(hits / max(predicted, 1)) if present else None,
-                recall=float(hits / total) if present else None,
-                f1=float(2 * hits / (predicted + total)) if present else None,
-            )
+    outside = (probabilities < -_ROUNDING) | (probabilities > 1 + _ROUNDING)
+    odd = (np.abs(probabilities.sum(axis=1) - 1) > _ROUNDING) | outside.any(axis=1)
+    if odd.any():
+        raise UsageError(
+            f"{int(odd.sum())} of {len(truth)} samples have numbers that are no probabilities: "
+            f"they must be from 0 to 1 and sum to 1. Give the softmax of the model's scores."
         )
-    return entries
 
 
-def _mean(entries: Sequence[ClassScore], *, weighted: bool) -> Mean:
-    present = [entry for entry in entries if entry.support]
-    weights = [entry.support if weighted else 1 for entry in present]
-
-    def mean(values: list[float | None]) -> float:
-        return float(np.average(np.array(values, dtype=np.float64), weights=weights))
-
-    return Mean(
-        precision=mean([entry.precision for entry in present]),
-        recall=mean([entry.recall for entry in present]),
-        f1=mean([entry.f1 for entry in present]),
-    )
-
-
-def _notes(
-    entries: Sequence[ClassScore], topk: int, classes: int, units: Units, intervals: Intervals
-) -> list[str]:
-    notes = []
+def _notes(entries: Sequence[ClassScore], topk: int) -> list[str]:
+    notes, classes = [], len(entries)
     if topk > classes:
         notes.append(
             f"There are only {classes} classes, so top-{topk} is top-{classes}, which is always 1."
@@ -291,16 +315,4 @@ def _notes(
             f"No sample is of {len(absent)} of the {classes} classes ({listing(absent)}): they "
             f"have no figures and do not count in the means."
         )
-    if intervals.reason:
-        notes.append(intervals.reason)
-    elif units.count < FEW_UNITS:
-        notes.append(
-            f"With only {units.count} {units.over} the intervals are rough and likely too narrow."
-        )
-    if units.note and not intervals.reason:
-        notes.append(units.note)
     return notes
-
-
-def _plain(entry: ClassScore | Mean) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in entry.__slots__}

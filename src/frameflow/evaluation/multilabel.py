@@ -1,45 +1,38 @@
 """The figures of an evaluation in which a sample may have several labels, or none."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from frameflow.errors import UsageError, listing
-from frameflow.evaluation.intervals import FEW_UNITS, Intervals, Units, resample, units_of
+from frameflow.evaluation.average_precision import average_precisions
+from frameflow.evaluation.class_scores import (
+    ClassScore,
+    Mean,
+    class_draws,
+    class_scores,
+    class_units,
+    macro,
+    macro_draws,
+    mean_of_present,
+    micro,
+)
+from frameflow.evaluation.intervals import (
+    Intervals,
+    Units,
+    clips,
+    interval_notes,
+    resample,
+    units_of,
+)
+from frameflow.evaluation.reliability import reliability, sample_losses, squared_errors
 
 Figures = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 THRESHOLD = 0.5  # a label is said to be present where its probability is above this
-_SMALLEST = 1e-12  # a certain mistake costs 27.6 nats, not infinity
 _CHUNK = 1 << 20  # draws x samples held at once
-
-
-@dataclass(frozen=True, slots=True)
-class LabelScore:
-    """The figures of one label.
-
-    ``average_precision``, ``precision``, ``recall`` and ``f1`` are None where no sample has the
-    label. ``predicted`` counts the samples whose probability is above the threshold.
-    """
-
-    label: str
-    support: int
-    predicted: int
-    average_precision: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean over labels."""
-
-    precision: float
-    recall: float
-    f1: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +47,13 @@ class SetScores:
         micro: over all pairs of a sample and a label.
         macro: the mean over the labels that have samples.
         exact_match: share of samples whose labels are all right, and no other.
-        log_loss: mean over samples and labels of the binary cross-entropy, in nats.
+        reliability: `frameflow.evaluation.reliability.reliability`, over all pairs of a sample and
+            a label: log loss, Brier score, calibration error, what it would be were the
+            probabilities perfect, and its bins.
         chance: the mean average precision of a ranking by chance: the mean share of samples.
         per_class: one entry per label, in the order of ``labels``.
-        intervals: of the mean average precision, micro and macro F1 and the exact match.
+        intervals: of the mean average precision, micro and macro F1, the exact match, log loss
+            and Brier score.
         notes: what a reader must know to read the figures right; full sentences.
     """
 
@@ -68,11 +64,16 @@ class SetScores:
     micro: Mean
     macro: Mean
     exact_match: float
-    log_loss: float
+    reliability: dict[str, Any]
     chance: float
-    per_class: list[LabelScore]
+    per_class: list[ClassScore]
     intervals: Intervals
     notes: list[str]
+
+    @property
+    def log_loss(self) -> float:
+        """The mean over samples and labels of the binary cross-entropy, in nats."""
+        return float(self.reliability["log_loss"])
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON: no NaN, no infinity; ``map`` is the mean average precision."""
@@ -84,13 +85,13 @@ class SetScores:
             "threshold": THRESHOLD,
             "map": self.mean_average_precision,
             "chance": self.chance,
-            "micro": asdict(self.micro),
-            "macro": asdict(self.macro),
+            "micro": self.micro.to_dict(),
+            "macro": self.macro.to_dict(),
             "exact_match": self.exact_match,
-            "log_loss": self.log_loss,
+            **self.reliability,
             "intervals": self.intervals.to_dict(),
             "notes": list(self.notes),
-            "per_class": [asdict(entry) for entry in self.per_class],
+            "per_class": [entry.to_dict() for entry in self.per_class],
         }
 
 
@@ -117,7 +118,7 @@ def score_sets(
 
     Raises:
         UsageError: shapes that do not fit, nothing to score, no label that any sample has, a
-            truth that is neither 0 nor 1, or a probability that is not a finite number.
+            truth that is neither 0 nor 1, or a probability that is not from 0 to 1.
 
     Example:
         >>> truth = np.array([[1, 0], [1, 1], [0, 0]])
@@ -129,104 +130,84 @@ def score_sets(
     truth = _checked(np.asarray(truth), probabilities, labels)
     units = units_of(groups, len(truth))
     every = np.ones((1, len(truth)))
-    precisions = average_precisions(truth, probabilities, every)[0]
-    sums = _Sums(truth, probabilities > THRESHOLD)
-    counts = sums.of(every)
-    values = {n: float(v[0]) for n, v in (_ranking(precisions[None]) | _decisions(counts)).items()}
-
-    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
-        drawn = weights[:, units.index]
-        found = average_precisions(truth, probabilities, drawn)
-        return _ranking(found) | _decisions(sums.of(drawn))
-
-    intervals = resample(
-        values,
-        _by_chunks(figures, len(truth)),
-        units=units,
-        draws=resamples,
-        confidence=confidence,
-        seed=seed,
-        centred=("map", "macro_f1"),
-    )
-    per_class = _per_class(labels, precisions, *(part[0] for part in counts[:3]))
-    present = [entry for entry in per_class if entry.support]
+    areas = average_precisions(truth, probabilities, every)
+    draws = _Draws(truth, probabilities, areas)
+    right, said, support = (part[0] for part in draws.counts(every))
+    found = draws.intervals(units, draws=resamples, confidence=confidence, seed=seed)
+    per_class = class_scores(labels, areas[0], right, said, support, found)
+    intervals = found.only([name for name in found.bounds if "/" not in name])
+    named = interval_notes(intervals, units, name="mean average precision", figure="map")
+    present = [entry.support for entry in per_class if entry.support]
     return SetScores(
         labels=list(labels),
         samples=len(truth),
         groups=units.count if units.over == "groups" else None,
-        mean_average_precision=values["map"],
-        micro=_micro(*(part[0] for part in counts[:3])),
-        macro=_macro(present),
-        exact_match=values["exact_match"],
-        log_loss=_log_loss(truth, probabilities),
-        chance=float(np.mean([entry.support for entry in present]) / len(truth)),
+        mean_average_precision=float(mean_of_present(areas)[0]),
+        micro=micro(right, said, support),
+        macro=macro(per_class),
+        exact_match=float(draws.exact.mean()),
+        reliability=reliability(truth, probabilities, seed=seed),
+        chance=float(np.mean(present) / len(truth)),
         per_class=per_class,
         intervals=intervals,
-        notes=_notes(per_class, truth, units, intervals),
+        notes=[*_notes(per_class, truth), *named],
     )
 
 
-def average_precisions(
-    truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """The average precision of each label, with samples that count more than once.
+class _Draws:
+    """The figures of draws of units."""
 
-    The sum over the thresholds of the precision times the gain in recall; samples of equal
-    probability are taken together (`sklearn.metrics.average_precision_score`).
+    def __init__(self, truth: np.ndarray, probabilities: np.ndarray, areas: np.ndarray) -> None:
+        self.truth, self.probabilities, self.areas = truth, probabilities, areas
+        self.said = probabilities > THRESHOLD
+        self.exact = (truth == self.said).all(axis=1).astype(np.float64)
+        self.sums = [part.astype(np.float64) for part in (truth & self.said, self.said, truth)]
+        self.means = {
+            "exact_match": self.exact,
+            "log_loss": sample_losses(truth, probabilities),
+            "brier": squared_errors(truth, probabilities),
+        }
 
-    Args:
-        truth: ``(N, K)`` bool.
-        probabilities: ``(N, K)``.
-        weights: ``(W, N)``, how often each sample counts.
+    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Hits, predictions and samples of each label, ``(W, K)``, of ``(W, N)`` weights."""
+        return tuple(weights @ part for part in self.sums)
 
-    Returns:
-        ``(W, K)``; NaN where no sample that counts has the label.
-    """
-    found = np.full((len(weights), truth.shape[1]), np.nan)
-    for label in range(truth.shape[1]):
-        order = np.argsort(-probabilities[:, label], kind="stable")
-        ranked, has = probabilities[order, label], truth[order, label]
-        ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
-        drawn = weights[:, order]
-        seen = drawn.cumsum(axis=1)[:, ends]
-        right = (drawn * has).cumsum(axis=1)[:, ends]
-        gained = np.diff(right, axis=1, prepend=0)
-        total = right[:, -1]
-        area = (gained * right / np.maximum(seen, _SMALLEST)).sum(axis=1)
-        np.divide(area, total, out=found[:, label], where=total > 0)
-    return found
+    def intervals(self, units: Units, **options: Any) -> Intervals:
+        """All intervals, those of the labels under names like ``recall/0``."""
+        found = self._resampled(units, **options)
+        if units.over == "clips" or found.reason:
+            return found
+        naive = self._resampled(clips(len(self.truth)), classwise=False, **options)
+        return replace(found, naive=naive.bounds)
 
+    def _resampled(self, units: Units, *, classwise: bool = True, **options: Any) -> Intervals:
+        def figures(drawn: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarray]:
+            counts, total = self.counts(drawn), drawn.sum(axis=1)
+            right, said, support = counts
+            every = np.maximum((said + support).sum(axis=1), 1)
+            each = class_draws(right, said, support) if classwise else {}
+            return {
+                "map": mean_of_present(areas),
+                "micro_f1": 2 * right.sum(axis=1) / every,
+                "macro_f1": macro_draws(right, said, support)["macro_f1"],
+                **{name: drawn @ part / total for name, part in self.means.items()},
+                **each,
+            }
 
-class _Sums:
-    """What of the truth and the decisions is counted, by label and by sample."""
+        def of_units(weights: np.ndarray) -> dict[str, np.ndarray]:
+            drawn = weights[:, units.index]
+            return figures(drawn, average_precisions(self.truth, self.probabilities, drawn))
 
-    def __init__(self, truth: np.ndarray, said: np.ndarray) -> None:
-        self.hits = (truth & said).astype(np.float64)
-        self.said, self.truth = said.astype(np.float64), truth.astype(np.float64)
-        self.exact = (truth == said).all(axis=1).astype(np.float64)
-
-    def of(self, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Hits, predictions and samples of each label, ``(W, K)``; exact matches, ``(W,)``."""
-        shares = weights @ self.exact / weights.sum(axis=1)
-        return weights @ self.hits, weights @ self.said, weights @ self.truth, shares
-
-
-def _ranking(precisions: np.ndarray) -> dict[str, np.ndarray]:
-    there = ~np.isnan(precisions)
-    total = np.where(there, precisions, 0).sum(axis=1)
-    return {"map": total / np.maximum(there.sum(axis=1), 1)}
-
-
-def _decisions(counts: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    hits, said, support, exact = counts
-    f1 = 2 * hits / np.maximum(said + support, 1)
-    present = support > 0
-    every = np.maximum((said + support).sum(axis=1), 1)
-    return {
-        "micro_f1": 2 * hits.sum(axis=1) / every,
-        "macro_f1": (f1 * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1),
-        "exact_match": exact,
-    }
+        whole = figures(np.ones((1, len(self.truth))), self.areas)
+        resting = dict.fromkeys(("map", "micro_f1", "macro_f1", "exact_match"), units.count)
+        return resample(
+            {name: float(values[0]) for name, values in whole.items()},
+            _by_chunks(of_units, len(self.truth)),
+            units=units,
+            centred=("map", "macro_f1"),
+            rests_on=resting | class_units(units.index, self.truth, self.said),
+            **options,
+        )
 
 
 def _by_chunks(figures: Figures, samples: int) -> Figures:
@@ -260,55 +241,16 @@ def _checked(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]
             f"{broken} of {len(truth)} samples have a probability that is not a finite number: "
             f"the model has diverged; train again with a lower train.lr."
         )
+    odd = int(((probabilities < 0) | (probabilities > 1)).any(axis=1).sum())
+    if odd:
+        raise UsageError(
+            f"{odd} of {len(truth)} samples have numbers that are no probabilities: they must be "
+            f"from 0 to 1. Give the sigmoid of the model's scores."
+        )
     return truth.astype(bool)
 
 
-def _per_class(
-    labels: Sequence[str],
-    precisions: np.ndarray,
-    hits: np.ndarray,
-    said: np.ndarray,
-    support: np.ndarray,
-) -> list[LabelScore]:
-    entries = []
-    for label, area, right, predicted, total in zip(labels, precisions, hits, said, support):
-        there = total > 0
-        entries.append(
-            LabelScore(
-                label=label,
-                support=int(total),
-                predicted=int(predicted),
-                average_precision=float(area) if there else None,
-                precision=float(right / max(predicted, 1)) if there else None,
-                recall=float(right / total) if there else None,
-                f1=float(2 * right / (predicted + total)) if there else None,
-            )
-        )
-    return entries
-
-
-def _micro(hits: np.ndarray, said: np.ndarray, support: np.ndarray) -> Mean:
-    right, predicted, total = hits.sum(), said.sum(), support.sum()
-    return Mean(
-        precision=float(right / max(predicted, 1)),
-        recall=float(right / total),
-        f1=float(2 * right / (predicted + total)),
-    )
-
-
-def _macro(present: Sequence[LabelScore]) -> Mean:
-    columns = zip(*((entry.precision, entry.recall, entry.f1) for entry in present))
-    return Mean(*(float(np.mean(column)) for column in columns))
-
-
-def _log_loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    chosen = np.where(truth, probabilities, 1 - probabilities)
-    return float(-np.log(np.clip(chosen, _SMALLEST, 1.0)).mean())
-
-
-def _notes(
-    entries: Sequence[LabelScore], truth: np.ndarray, units: Units, intervals: Intervals
-) -> list[str]:
+def _notes(entries: Sequence[ClassScore], truth: np.ndarray) -> list[str]:
     notes = []
     absent = [entry.label for entry in entries if not entry.support]
     if absent:
@@ -319,12 +261,4 @@ def _notes(
     full = [entry.label for entry in entries if entry.support == len(truth)]
     if full:
         notes.append(f"Every sample has {listing(full)}, so the average precision is always 1.")
-    if intervals.reason:
-        notes.append(intervals.reason)
-    elif units.count < FEW_UNITS:
-        notes.append(
-            f"With only {units.count} {units.over} the intervals are rough and likely too narrow."
-        )
-    if units.note and not intervals.reason:
-        notes.append(units.note)
     return notes
