@@ -232,6 +232,12 @@ class TestResults:
         for row in main_table(found)[1]:
             assert f"| {row[0]} |" in text
 
+    def test_long_names_are_told_apart_in_the_drawing(self) -> None:
+        over = ["head=gru,bilstm-attention", "sampling=uniform,segments"]
+        text = ablation_page(made(over=over, skill=lambda _: 0.5))
+        assert "bilstm-attention, uniform</text>" in text
+        assert "bilstm-attention, segments</text>" in text
+
     @pytest.mark.parametrize("width", [390, 1100])
     def test_the_page_opens(self, width: int, browser: Any, tmp_path: Path) -> None:
         long = "train.learn=[], [{parts: [layer4, layer3, layer2], epoch: 5, lr: 0.1}]"

@@ -4,6 +4,7 @@ from frameflow.evaluation.compare_words import NAMES
 from frameflow.evaluation.paired import Effect
 from frameflow.pages.forest import Bar, forest
 from frameflow.pages.page import markup, render_page
+from frameflow.training.ablation_plan import Variant
 from frameflow.training.ablation_results import AblationResult
 from frameflow.training.ablation_words import (
     interval_words,
@@ -14,13 +15,15 @@ from frameflow.training.ablation_words import (
     variant_table,
 )
 
+_ROOM = 36  # letters
+
 
 def ablation_page(found: AblationResult) -> str:
     """The page as text."""
     figure = NAMES[found.headline]
     bars = [
-        _bar(found, row.name, row.effect, row.corrected)
-        for row in found.rows
+        _bar(found, _short(variant), row.effect, row.corrected)
+        for variant, row in zip(found.variants, found.rows)
         if row.effect is not None
     ]
     mains = [
@@ -39,6 +42,11 @@ def ablation_page(found: AblationResult) -> str:
         main_table=main_table(found),
         failures=(["variant", "reason"], [list(pair) for pair in found.failures]),
     )
+
+
+def _short(variant: Variant) -> str:
+    """A name that fits beside its numbers: where it is long, the values alone."""
+    return variant.name if len(variant.name) <= _ROOM else ", ".join(variant.levels.values())
 
 
 def _bar(found: AblationResult, name: str, effect: Effect, corrected: float | None) -> Bar:
