@@ -136,6 +136,17 @@ def test_a_run_stopped_before_it_was_saved_has_the_same_calibration(
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_where_nothing_may_be_answered_card_and_report_say_so(
+    whole: Manifest, tiny: list[str], tmp_path: Path
+) -> None:
+    changes = [*tiny, "split.val=0", "train.epochs=2", "calibration.abstain_error=0.01"]
+    run = train(whole, overrides=changes, out=tmp_path / "run", engine="torch")
+    assert run.metrics["refusal"]["abstain"]["threshold"] is None
+    assert "It answers nothing" in (run.path / "README.md").read_text(encoding="utf-8")
+    report = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "none: no threshold keeps the errors to 0.01" in report
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

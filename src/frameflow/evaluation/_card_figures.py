@@ -138,7 +138,11 @@ def refusal(metrics: Metrics) -> list[str]:
         f"the clips, held it for {sets['coverage']:.3f} of those that were scored. They have "
         f"{sets['mean_size']:.2f} labels on average."
     ]
-    if answers["threshold"] <= 0:
+    if answers["threshold"] is None:
+        lines.append(
+            f"It answers nothing: no threshold keeps the errors to {answers['error_asked']:g}."
+        )
+    elif answers["threshold"] <= 0:
         lines.append("No threshold was found below which to give no answer: it always answers.")
     else:
         accuracy = answers["accuracy_answered"]

@@ -190,9 +190,10 @@ def leaks(metrics: Metrics, manifest: Manifest) -> str:
 
 def limits(metrics: Metrics) -> list[str]:
     """What the figures do not cover."""
-    answers = (metrics.get("refusal") or {}).get("abstain", {}).get("threshold", 0) > 0
+    threshold = (metrics.get("refusal") or {}).get("abstain", {}).get("threshold", 0.0)
+    unsure = threshold is None or threshold > 0
     always = "It answers with one of its labels whatever a video shows" + (
-        ", unless it is too unsure to answer at all." if answers else "."
+        ", unless it is too unsure to answer at all." if unsure else "."
     )
     lines = [
         f"It was scored on {counted(metrics)}; clips of another kind, camera or place may fare "

@@ -124,7 +124,8 @@ def _answer_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not answers:
         return []
     if answers.get("threshold") is None:
-        return [("Clips it answers", "all: no threshold could be set")]
+        asked = answers["error_asked"]
+        return [("Clips it answers", f"none: no threshold keeps the errors to {asked:g}")]
     share = f"{answers['share_answered']:.3f}{_between(answers.get('share_answered_interval'))}"
     rows = [("Clips it answers", f"{share}, at a threshold of {answers['threshold']:.3f}")]
     if answers.get("accuracy_answered") is not None:
