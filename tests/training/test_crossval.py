@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 from torch import nn
 
 from frameflow.config import load_recipe
@@ -134,6 +135,27 @@ def test_from_videos_to_tables(
     assert caplog.text.count("Computing features") == 1  # once for all folds, views and seeds
     with pytest.raises(UsageError, match="not empty"):
         crossval(manifest, **options, out=out)
+
+
+def test_several_labels_have_the_mean_average_precision_of_all_clips(
+    manifest: Manifest, tiny: list[str], tmp_path: Path
+) -> None:
+    both = manifest.replace(
+        replace(sample, label=f"{sample.label}|seen" if index % 3 else sample.label)
+        for index, sample in enumerate(manifest)
+    )
+    out = tmp_path / "cv"
+    changes = [*tiny, "multilabel=true", "evaluation.resamples=100"]
+    result = crossval(both, overrides=changes, engine="torch", folds=3, out=out)
+    kept = read_predictions(out / "predictions.csv")
+    expected = average_precision_score(kept.targets, kept.probabilities)
+    pooled = json.loads((out / "crossval.json").read_text())["pooled_sets"]
+    assert pooled["map"] == pytest.approx(expected, abs=1e-3)  # the file has six digits
+    low, high = pooled["intervals"]["map"]
+    assert low <= pooled["map"] <= high
+    assert (
+        f"Mean average precision {pooled['map']:.3f} (95 % interval {low:.3f}" in result.summary()
+    )
 
 
 def test_groups_in_two_folds_are_refused(manifest: Manifest, tiny: list[str]) -> None:

@@ -33,6 +33,7 @@ Figures = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 THRESHOLD = 0.5  # a label is said to be present where its probability is above this
 _CHUNK = 1 << 20  # draws x samples held at once
+_ROUNDING = 1e-3  # by which a probability may miss 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,8 @@ def _checked(truth: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]
             f"{broken} of {len(truth)} samples have a probability that is not a finite number: "
             f"the model has diverged; train again with a lower train.lr."
         )
-    odd = int(((probabilities < 0) | (probabilities > 1)).any(axis=1).sum())
+    outside = (probabilities < -_ROUNDING) | (probabilities > 1 + _ROUNDING)
+    odd = int(outside.any(axis=1).sum())
     if odd:
         raise UsageError(
             f"{odd} of {len(truth)} samples have numbers that are no probabilities: they must be "

@@ -125,10 +125,11 @@ def crossval(
             chance = _random_folds(samples, count, multilabel=chosen.multilabel)
             random = study(chance, chosen, numbers, advance)
     groups = [sample.group for sample in samples.manifest]
+    labels = samples.manifest.label_names(multilabel=chosen.multilabel)
     result = CrossvalResult(
         recipe=chosen,
         source=name_of(source),
-        labels=samples.manifest.label_names(multilabel=chosen.multilabel),
+        labels=labels,
         samples=len(samples.manifest),
         groups=len(set(groups) - {""}) or None,
         group_of=groups,
@@ -138,6 +139,9 @@ def crossval(
         bad_videos=bad,
         versions=versions(),
         seconds=time.perf_counter() - started,
+        targets=targets_of(samples.manifest.samples, labels, multilabel=True)
+        if chosen.multilabel
+        else None,
     )
     if out is not None:
         _write(Path(out), result, samples.manifest)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from frameflow.config import Recipe
 from frameflow.evaluation._words import plural
 from frameflow.evaluation.intervals import Intervals, bootstrap, units_of
+from frameflow.evaluation.multilabel import SetScores, score_sets
 from frameflow.evaluation.paired import Effect, effects
 
 
@@ -106,6 +108,7 @@ class CrossvalResult:
         group_of: the group of each sample.
         leaky: a group stands in two folds, and that was allowed.
         bad_videos: what was set aside.
+        targets: ``(N, K)`` which labels each sample has, in multi-label.
     """
 
     recipe: Recipe
@@ -120,6 +123,26 @@ class CrossvalResult:
     bad_videos: Sequence[Mapping[str, Any]]
     versions: Mapping[str, str]
     seconds: float
+    targets: np.ndarray | None = None
+
+    @cached_property
+    def sets(self) -> SetScores | None:
+        """In multi-label, the figures of the out-of-fold probabilities of all clips together.
+
+        With several seeds these are means over seeds, so the figures are of an ensemble.
+        """
+        if self.targets is None:
+            return None
+        settings = self.recipe.evaluation
+        return score_sets(
+            self.targets,
+            self.held_out.probabilities,
+            self.labels,
+            groups=self.group_of,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+            seed=self.recipe.train.seed,
+        )
 
     @property
     def top1(self) -> float:
@@ -181,7 +204,8 @@ class CrossvalResult:
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
-        other = self.random_clips
+        other, sets = self.random_clips, self.sets
+        pooled = {} if sets is None else {"pooled_sets": sets.to_dict()}
         return {
             "source": self.source,
             "recipe": self.recipe.name,
@@ -193,6 +217,7 @@ class CrossvalResult:
             **self.held_out.to_dict(),
             "pooled_top1": float(self.held_out.hits.mean()),
             "intervals": self.interval().to_dict(),
+            **pooled,
             "random_clips": None if other is None else other.to_dict(),
             "inflation": self.inflation(),
             "bad_videos": [dict(bad) for bad in self.bad_videos],
@@ -221,6 +246,8 @@ class CrossvalResult:
             f"{self._interval_words()}; {plural(self.samples, 'sample')}{groups}, "
             f"{len(self.labels)} classes, recipe {self.recipe.name}.",
         ]
+        if self.sets is not None:
+            lines.append(self._set_words(self.sets))
         if self.leaky:
             lines.insert(0, "LEAKY SPLIT: groups stand in several folds, so the score is too high.")
         inflation = self.inflation()
@@ -251,6 +278,18 @@ class CrossvalResult:
         writer.writerow(header)
         writer.writerows([_cell(cell) for cell in row] for row in rows)
         return file.getvalue()
+
+    def _set_words(self, sets: SetScores) -> str:
+        bounds = sets.intervals.bounds["map"]
+        share = f"{100 * sets.intervals.confidence:g} % interval"
+        spread = f"no {share}" if bounds is None else f"{share} {bounds[0]:.3f} to {bounds[1]:.3f}"
+        seeds = len(self.held_out.seeds)
+        mean = f", probabilities averaged over {seeds} seeds" if seeds > 1 else ""
+        return (
+            f"Mean average precision {sets.mean_average_precision:.3f} ({spread}; by chance "
+            f"{sets.chance:.3f}) over all clips, each scored out of fold{mean}; top-1 counts a "
+            f"likeliest label that is one of the clip's."
+        )
 
     def _inflation_words(self, inflation: Mapping[str, Any]) -> str:
         if inflation["interval"] is None:
