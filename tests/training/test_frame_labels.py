@@ -86,3 +86,15 @@ def test_a_later_evaluation_of_validation_writes_its_own_frames(run: Run) -> Non
         json.loads((folder / "results.json").read_text(encoding="utf-8"))["path_model"] == "../.."
     )
     assert table(run) == before
+
+
+def test_the_report_draws_each_video(run: Run) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    part = page[page.index('id="timeline"') :].split("</section>")[0]
+    assert [part.index(f"<h3>{name}</h3>") for name in ("c", "b", "a")] == sorted(
+        part.index(f"<h3>{name}</h3>") for name in ("a", "b", "c")
+    )
+    assert part.count("<polyline") == 6
+    wrong = sum(int(row["error"]) for row in table(run) if row["split"] == "test")
+    assert f"test: {wrong} of 16 frames wrong." in part
+    assert "masked" in (run.path / "README.md").read_text(encoding="utf-8")

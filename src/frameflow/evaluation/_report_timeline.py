@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from frameflow.evaluation.frame_predictions import (
@@ -54,6 +54,7 @@ def _video(
     frames: Frames, numbers: dict[str, int], key: tuple[str, str], rows: list[int]
 ) -> dict[str, Any]:
     video, split = key
+    name = "/".join([part for part in PurePath(video).parts if part != ".."][-2:])
     places = {row: place_in_time(frames.rows[row]["frame"]) for row in rows}
     if any(math.isnan(place) for place in places.values()):
         places = {row: float(number) for number, row in enumerate(rows)}
@@ -65,11 +66,11 @@ def _video(
         frames.probabilities[rows],
         frames.labels,
         truth,
-        title=video,
+        title=name,
         predicted=said,
     )
     return {
-        "name": video,
+        "name": name,
         "split": split,
         "frames": len(rows),
         "wrong": sum(frames.rows[row]["error"] == "1" for row in rows),
