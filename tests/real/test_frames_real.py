@@ -1,23 +1,23 @@
-"""Camera videos of seals with a label for each frame: the table becomes a manifest."""
+"""Frames of real clips are at the times at which the videos show them."""
 
-from collections import Counter
 from pathlib import Path
 
-from frameflow.config import Sampling
-from frameflow.data.frame_labels import import_frame_labels
-from frameflow.data.splits import check_leaks
-from frameflow.video.clip import ClipRequest, read_clips
+import numpy as np
+import pytest
+
+from frameflow.video.decode import read_frames, read_frames_at
+from frameflow.video.extract_frames import FrameChoice, extract_frames
+from frameflow.video.probe import frame_times, probe
 
 
-def test_every_labelled_frame_is_a_sample(real_data: Path) -> None:
-    manifest = import_frame_labels(real_data / "seals" / "labels.csv")
-    assert Counter(s.split for s in manifest) == {"train": 266, "val": 174, "test": 285}
-    assert manifest.labels == ["noseal", "seal"]
-    assert {(s.group, s.split) for s in manifest} == {
-        ("s26-8164", "train"), ("s27-8212", "val"), ("s28-20", "test"),
-    }  # fmt: skip
-    assert not check_leaks(manifest)
-    request = ClipRequest(Sampling(frames=20), size=(64, 64), fit="squash")
-    third = manifest[2]
-    (clip,) = read_clips(manifest.path(third), request, frame=third.frame)
-    assert clip.mask.tolist() == [False] * 17 + [True] * 3
+@pytest.mark.parametrize("name", ["v_Basketball_g01_c01.avi", "abseiling_k400.mp4", "test.avi"])
+def test_a_folder_shows_what_its_video_shows(name: str, real_data: Path, tmp_path: Path) -> None:
+    video = real_data / "clips" / name
+    extract_frames({"f": video}, tmp_path, FrameChoice(per_second=2, format="png", size=64))
+    folder, info = tmp_path / "f", probe(video)
+    times = frame_times(folder)
+    assert len(times) == int(frame_times(video)[-1] * 2 + 1e-6) + 1
+    assert np.all(np.abs(times - np.arange(len(times)) / 2) <= 1 / info.rate)
+    shown = read_frames_at(video, times, short_side=64)
+    assert np.array_equal(read_frames(folder, range(len(times))), shown)
+    assert probe(folder).rate == pytest.approx(2, rel=0.05)
