@@ -219,7 +219,10 @@ class Calibrate(_Strict):
     )
     alpha: float = Field(0.1, gt=0, lt=1, description="error rate of the prediction sets")
     answered: float = Field(
-        0.95, gt=0, lt=1, description="share of clips of known classes to answer; else none of these"
+        0.95,
+        gt=0,
+        lt=1,
+        description="share of clips of known classes to answer; else none of these",
     )
     abstain_error: float | None = Field(
         None, gt=0, lt=1, description="instead: the share of errors among the answered"
