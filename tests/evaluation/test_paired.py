@@ -11,15 +11,14 @@ from frameflow.evaluation.intervals import units_of
 from frameflow.evaluation.paired import (
     Figures,
     class_figures,
-    class_losses,
     difference,
     effects,
     holm,
     mcnemar,
     set_figures,
-    set_losses,
     whole,
 )
+from frameflow.evaluation.reliability import sample_losses
 
 CLASSES = 3
 
@@ -37,7 +36,7 @@ def figures_of(truth: np.ndarray, shares: np.ndarray, groups: list[str]) -> Figu
     return class_figures(
         truth,
         shares.argmax(axis=1),
-        class_losses(truth, shares),
+        sample_losses(truth, shares),
         classes=CLASSES,
         units=units_of(groups, len(truth)),
     )
@@ -81,7 +80,7 @@ def test_sets_are_scored_as_scikit_learn_does() -> None:
     assert found["macro_f1"] == pytest.approx(f1_score(truth, shares > 0.5, average="macro"))
     assert found["exact_match"] == pytest.approx(((shares > 0.5) == truth).all(axis=1).mean())
     entropy = -np.log(np.where(truth, shares, 1 - shares)).mean()
-    assert found["log_loss"] == pytest.approx(entropy) == set_losses(truth, shares).mean()
+    assert found["log_loss"] == pytest.approx(entropy) == sample_losses(truth, shares).mean()
 
 
 @settings(max_examples=25, deadline=None)

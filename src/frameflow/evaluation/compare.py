@@ -22,7 +22,6 @@ from frameflow.evaluation.paired import (
     Figures,
     McNemar,
     class_figures,
-    class_losses,
     difference,
     effects,
     holm,
@@ -31,6 +30,7 @@ from frameflow.evaluation.paired import (
     whole,
 )
 from frameflow.evaluation.predictions import Predictions
+from frameflow.evaluation.reliability import sample_losses
 
 Bounds = tuple[float, float] | None
 
@@ -304,7 +304,7 @@ def _figures(shared: _Shared, probabilities: np.ndarray, *, multilabel: bool) ->
     return class_figures(
         shared.truth,
         probabilities.argmax(axis=1),
-        class_losses(shared.truth, probabilities),
+        sample_losses(shared.truth, probabilities),
         classes=len(shared.labels),
         units=shared.units,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from frameflow.evaluation.intervals import Units
 from frameflow.evaluation.multilabel import THRESHOLD, average_precisions
+from frameflow.evaluation.reliability import sample_losses
 
 Figures = Callable[[np.ndarray], dict[str, np.ndarray]]
 """From how often each unit is drawn, ``(draws, units)``, to ``{name: (draws,) values}``."""
@@ -20,7 +21,6 @@ DRAWS = 5000
 _CHUNK = 1 << 20  # numbers held at once
 _FEWEST = 5  # units; with fewer, the draws do not reach as far out as the interval must
 _ROUNDING = 1e-12  # must not move a difference of exactly nothing to one side of 0
-_SMALLEST = 1e-12  # a true class given probability 0 costs 27.6 nats, not infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def set_figures(truth: np.ndarray, probabilities: np.ndarray, *, units: Units) -
     """
     said = probabilities > THRESHOLD
     exact = (said == truth).all(axis=1)
-    loss = set_losses(truth, probabilities)
+    loss = sample_losses(truth, probabilities)
 
     def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
         drawn = weights[:, units.index]
@@ -188,18 +188,6 @@ def set_figures(truth: np.ndarray, probabilities: np.ndarray, *, units: Units) -
         }
 
     return figures
-
-
-def class_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """``(N,)`` -log(probability of the true class), in nats."""
-    chosen = probabilities[np.arange(len(truth)), truth]
-    return -np.log(np.clip(chosen, _SMALLEST, 1.0))
-
-
-def set_losses(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """``(N,)`` mean binary cross-entropy over the labels, in nats."""
-    chosen = np.where(truth, probabilities, 1 - probabilities)
-    return -np.log(np.clip(chosen, _SMALLEST, 1.0)).mean(axis=1)
 
 
 def difference(base: Figures, other: Figures) -> Figures:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from frameflow._files import write_json
-from frameflow.evaluation.paired import class_losses
+from frameflow.evaluation.reliability import sample_losses
 from frameflow.training.results import FoldScore, Study
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Cell:
             scores=study.scores,
             rows=rows,
             predicted=found.argmax(axis=1),
-            loss=np.zeros(len(found)) if several else class_losses(targets, found),
+            loss=np.zeros(len(found)) if several else sample_losses(targets, found),
             probabilities=found if several else None,
             seconds=seconds,
         )

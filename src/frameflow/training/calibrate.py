@@ -250,9 +250,8 @@ def _tell(fitted: Calibration, before: float, after: float) -> None:
 def _warn(refusal: Refusal) -> None:
     if refusal.quantile is None:
         log.warning(
-            "%d %s are too few for sets at an error rate of %g: each set holds every label.",
-            refusal.units,
-            refusal.over,
+            "%s: too few for sets at an error rate of %g, so each set holds every label.",
+            plural(refusal.units, refusal.over.removesuffix("s")).capitalize(),
             refusal.alpha,
         )
     if refusal.threshold is None:

@@ -346,7 +346,8 @@ def _told(fitted: "Fitted", recipe: Recipe) -> str:
     row = fitted.history[fitted.best_epoch - 1]
     score = "" if row.val_top1 is None else f", validation top-1 {row.val_top1:.3f}"
     seconds = sum(epoch.seconds for epoch in fitted.history)
-    early = f" (stopped early, of {recipe.train.epochs})" if fitted.stopped_early else ""
+    most = recipe.train.epochs * len(recipe.train.rounds)
+    early = f" (stopped early, of {most})" if fitted.stopped_early else ""
     return (
         f"Trained {fitted.epochs} epochs{early} in {seconds:.1f} s; "
         f"kept epoch {fitted.best_epoch}{score}."
