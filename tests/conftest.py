@@ -217,7 +217,7 @@ BROWSER_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its event loop would be there when others test Ctrl-C
 def browser() -> Iterator[Any]:
     """Chromium, driven by Playwright; a test that opens a page takes ``browser.new_page()``.
 

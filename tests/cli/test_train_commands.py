@@ -24,6 +24,7 @@ FILES = [
     "report.html",
     "results.json",
     "tensorboard",
+    "training.json",
 ]
 
 

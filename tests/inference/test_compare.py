@@ -127,7 +127,7 @@ def test_what_is_missing_or_damaged(spoil: object, says: str, runs: tuple[Path, 
         (lambda lines: lines[:-1], r"has \d+ samples, the figures beside it are of \d+"),
         (
             lambda lines: [lines[0], ",".join([*lines[1].split(",")[:-1], "nan"]), *lines[2:]],
-            "no finite numbers",
+            "row 2 is damaged .nan is no probability",
         ),
         (lambda lines: [lines[0], lines[1].replace(",serve,", ",swim,")
                         .replace(",backhand,", ",swim,", 1), *lines[2:]], "1 sample of no label"),

@@ -230,8 +230,12 @@ def test_without_a_network_the_cures_are_named_at_once(
 def test_a_host_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from frameflow.models import _hub
 
+    def silent(*_: object, **__: object) -> None:
+        time.sleep(60)
+        raise TimeoutError
+
     monkeypatch.setattr(_hub, "_PATIENCE", 0.2)
-    monkeypatch.setattr(_hub.socket, "create_connection", lambda *_, **__: time.sleep(60))
+    monkeypatch.setattr(_hub.socket, "create_connection", silent)
     assert not _hub._reachable("hub.example", 443)
 
 

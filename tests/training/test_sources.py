@@ -158,6 +158,7 @@ def test_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path / "my.clips")
     assert name_of(".") == "my.clips"
     assert name_of("clips/tennis.csv") == "tennis"
+    assert name_of("tennis/manifest.csv") == "tennis"
     assert name_of(made()) == "clips"
 
 

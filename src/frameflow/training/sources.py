@@ -59,11 +59,15 @@ def read_source(
 
 
 def name_of(source: Source) -> str:
-    """A short name for runs on this source."""
+    """A short name for runs on this source: a file that is just called manifest says nothing."""
     if isinstance(source, Manifest):
-        return source.source.stem if source.source else source.root.name
-    path = Path(source)
-    return path.resolve().name if path.is_dir() else path.stem
+        path = source.source or source.root
+    else:
+        path = Path(source)
+    path = path.resolve()
+    if path.is_dir():
+        return path.name
+    return path.parent.name if path.stem == "manifest" else path.stem
 
 
 def with_groups(manifest: Manifest, *, always: bool = False) -> Manifest:
