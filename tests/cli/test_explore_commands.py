@@ -228,6 +228,17 @@ class TestNext:
         text = Path("n.html").read_text(encoding="utf-8")
         assert text.count('class="strip"') == 4
 
+        filled = Manifest.read("next.csv")
+        filled = filled.replace(replace(sample, label="serve") for sample in filled)
+        filled.write("next.csv")
+        said = frameflow("data", "label", "half.csv", "next.csv", "--out", "more.csv")
+        assert said.code == 0, said.err
+        assert "4 more labels" in said.out
+        more = {sample.video: sample.label for sample in Manifest.read("more.csv")}
+        assert {more[row["video"]] for row in rows} == {"serve"}
+        said = frameflow("data", "label", "more.csv", "next.csv")
+        assert "0 more labels" in said.out
+
     @pytest.mark.usefixtures("half")
     def test_a_run_says_what_it_is_unsure_of(self, frameflow: Run, small_run: Path) -> None:
         said = frameflow(

@@ -1,4 +1,4 @@
-"""`frameflow data explore` and `frameflow data next`: look at a data set, and mend it."""
+"""`frameflow data explore`, `next` and `label`: look at a data set, and mend it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to ``frameflow data``."""
     app.command()(explore)
     app.command()(next)
+    app.command()(label)
 
 
 def explore(
@@ -63,3 +64,19 @@ def next(
     )  # fmt: skip
     for line in done.lines():
         typer.echo(line)
+
+
+def label(
+    manifest: ManifestFile,
+    filled: Annotated[Path, typer.Argument(help="What `data next` wrote, with labels filled in.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: the manifest.")] = None,
+) -> None:
+    """Give unlabelled clips of a manifest the labels that another table has for them."""
+    from frameflow.data.fill import fill_labels
+    from frameflow.data.manifest import Manifest
+
+    samples = Manifest.read(manifest, check_files=False)
+    done, count = fill_labels(samples, Manifest.read(filled, check_files=False))
+    target = out or manifest
+    done.write(target)
+    typer.echo(f"Wrote {target}: {count} more labels, {done.describe()}")
