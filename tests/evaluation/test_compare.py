@@ -244,6 +244,13 @@ def test_settings_that_differ() -> None:
     )
 
 
+def test_a_stream_that_one_run_lacks_is_one_row() -> None:
+    first = {"streams.0.kind": "rgb", "streams.0.size": 112, "lr": 1}
+    second = {"streams.1.kind": "flow", "streams.1.size": 112}
+    found = compare([entry("A", settings=first), entry("B", seed=1, settings=first | second)])
+    assert found.settings == [("streams.1", [None, "as streams.0, but kind: flow"])]
+
+
 def test_the_csv_has_a_row_for_each_run() -> None:
     cost = {"Training (s)": 1.5}
     found = compare([entry("A", cost=cost), entry("B", seed=1, cost=cost, settings={"lr": 0.1})])

@@ -189,10 +189,31 @@ def compare(
 
 
 def differing(entries: Sequence[Entry]) -> list[tuple[str, list[Any]]]:
-    """The settings in which the runs differ; None where a run has no such setting."""
-    keys = dict.fromkeys(key for entry in entries for key in entry.settings)
-    table = [(key, [entry.settings.get(key) for entry in entries]) for key in keys]
+    """The settings in which the runs differ; None where a run has no such setting.
+
+    An item of a list that a run does not have at all, such as a third stream, is one row, told by
+    how it differs from the first.
+    """
+    every = [dict(entry.settings) for entry in entries]
+    items = dict.fromkeys(key.rpartition(".")[0] for values in every for key in values)
+    for item in items:
+        inside = [[key for key in values if key.startswith(f"{item}.")] for values in every]
+        if item.rpartition(".")[2].isdecimal() and not all(inside):
+            for values, own in zip(every, inside):
+                if own:
+                    values[item] = _told(item, {key: values.pop(key) for key in own}, values)
+    keys = dict.fromkeys(key for values in every for key in values)
+    table = [(key, [values.get(key) for values in every]) for key in keys]
     return [(key, values) for key, values in table if any(v != values[0] for v in values[1:])]
+
+
+def _told(item: str, own: dict[str, Any], others: Mapping[str, Any]) -> str:
+    """``as streams.0, but size: 224``."""
+    first = f"{item.rpartition('.')[0]}.0"
+    names = {key.removeprefix(f"{item}."): value for key, value in own.items()}
+    other = {n: v for n, v in names.items() if others.get(f"{first}.{n}") != v}
+    said = ", ".join(f"{name}: {value}" for name, value in other.items())
+    return f"as {first}" + f", but {said}" * bool(said)
 
 
 def _kind(entries: Sequence[Entry]) -> bool:
