@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from frameflow.data.spans import SpanFile
+from frameflow.data._span import SpanFile
 from frameflow.data.timestamps import parse_time
 from frameflow.errors import UsageError
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from frameflow.data.spans import SpanFile
+from frameflow.data._span import SpanFile
 from frameflow.errors import UsageError, listing, near_names
 
 # A document type can define entities that grow without end or name other files; ELAN writes none.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frameflow.data.spans import SpanFile
+from frameflow.data._span import SpanFile
 from frameflow.errors import UsageError, listing, near_names
 
 

@@ -10,12 +10,14 @@ import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from frameflow.data._span import Span, SpanFault, SpanFile
 from frameflow.data.containers import is_video_name
 from frameflow.data.timestamps import TIME, parse_time
 from frameflow.errors import UsageError, listing
+
+__all__ = ["Span", "SpanFault", "SpanFile", "read_spans"]
 
 _LINE = re.compile(
     rf"^(?P<start>{TIME})\s*(?:-->|->|[-–—,;\t]|\bto\b|\s)\s*"
@@ -29,53 +31,6 @@ _COLUMNS = {
     "end": ("end", "end_time", "time_end", "stop", "to"),
     "label": ("label", "class", "action", "activity", "behaviour", "behavior"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A labelled stretch of a video.
-
-    Attributes:
-        video: as the file names it; empty where it names none.
-        start: seconds.
-        end: seconds; as ``start`` for a moment.
-        label: what it shows.
-        place: the file and line (or annotation) it was read from, for messages.
-    """
-
-    video: str
-    start: float
-    end: float
-    label: str
-    place: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SpanFault:
-    """One thing wrong with one span; ``message`` says the cure where there is one."""
-
-    place: str
-    message: str
-
-
-@dataclass(slots=True)
-class SpanFile:
-    """What a file of spans holds."""
-
-    path: Path
-    spans: list[Span] = field(default_factory=list)
-    faults: list[SpanFault] = field(default_factory=list)
-
-    def add(self, place: str, video: str, start: float, end: float, label: str) -> None:
-        """Keep a span, or the fault that it has no label."""
-        if label.strip():
-            self.spans.append(Span(video, start, end, label.strip(), place))
-        else:
-            self.fault(place, "the label is empty")
-
-    def fault(self, place: str, message: str) -> None:
-        """Note what is wrong at a place."""
-        self.faults.append(SpanFault(place, message))
 
 
 def read_spans(path: str | os.PathLike[str], *, tier: str | None = None) -> SpanFile:

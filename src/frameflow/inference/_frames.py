@@ -7,6 +7,7 @@ from frameflow.data.manifest import Manifest
 from frameflow.evaluation.frame_predictions import has_frames
 from frameflow.evaluation.predictions import Predictions
 from frameflow.inference._calibrated import calibrated
+from frameflow.inference.predictor import average_views
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
@@ -39,7 +40,6 @@ def other_frames(
         One table, or none where no other split is labelled by frame.
     """
     from frameflow.features.extract import extract
-    from frameflow.inference.evaluate import average_views
 
     if split != "test" or not has_frames(own):
         return []

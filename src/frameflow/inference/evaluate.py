@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from frameflow._files import write_json
 from frameflow.config import Recipe, dump_recipe
 from frameflow.data.manifest import Manifest
@@ -45,8 +43,8 @@ from frameflow.inference._scope import Scope, folder_for, scope
 from frameflow.inference.predictor import (
     EngineKind,
     Source,
+    average_views,
     load_recognizer,
-    probabilities_of,
     run_folder,
 )
 
@@ -55,8 +53,6 @@ if TYPE_CHECKING:
     from frameflow.models.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
-
-_BATCH = 256  # samples whose features are held at once
 
 
 def evaluate(
@@ -177,17 +173,6 @@ def _store_for(recipe: Recipe) -> Iterator[Path | None]:
         return
     with TemporaryDirectory(prefix="frameflow-") as folder:
         yield Path(folder)
-
-
-def average_views(recognizer: "Recognizer", features: "Features") -> np.ndarray:
-    """``(N, K)`` float32: the mean over all stored views of the probabilities of each sample."""
-    samples = len(features.samples)
-    found = np.zeros((samples, len(recognizer.labels)), dtype=np.float32)
-    for start in range(0, samples, _BATCH):
-        rows = np.arange(start, min(start + _BATCH, samples))
-        for view in range(len(features.views)):
-            found[rows] += probabilities_of(recognizer, *features.batch(rows, view))
-    return found / len(features.views)
 
 
 def describe(metrics: dict[str, Any]) -> str:

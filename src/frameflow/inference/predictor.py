@@ -23,6 +23,7 @@ from frameflow.inference._calibrated import calibration_of, refusal_of
 from frameflow.inference.paths import expand_paths as expand_paths
 
 if TYPE_CHECKING:
+    from frameflow.features.extract import Features
     from frameflow.models.recognizer import Recognizer
     from frameflow.video.clip import Clip
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 EngineKind = Literal["auto", "torch", "onnxruntime", "openvino"]
 Source = str | os.PathLike[str]
+_BATCH = 256  # samples whose features are held at once
 _AHEAD = 2  # videos decoded while another is computed: hides decoding, holds few frames
 
 
@@ -233,6 +235,17 @@ def probabilities_of(
             torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
         )
     return found.float().cpu().numpy()
+
+
+def average_views(recognizer: "Recognizer", features: "Features") -> np.ndarray:
+    """``(N, K)`` float32: the mean over all stored views of the probabilities of each sample."""
+    samples = len(features.samples)
+    found = np.zeros((samples, len(recognizer.labels)), dtype=np.float32)
+    for start in range(0, samples, _BATCH):
+        rows = np.arange(start, min(start + _BATCH, samples))
+        for view in range(len(features.views)):
+            found[rows] += probabilities_of(recognizer, *features.batch(rows, view))
+    return found / len(features.views)
 
 
 def load(run: Source, *, engine: EngineKind = "auto", views: int | None = None) -> Predictor:
