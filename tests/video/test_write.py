@@ -10,6 +10,7 @@ from PIL import Image
 
 from frameflow.errors import FrameFlowError, UsageError
 from frameflow.video import write
+from frameflow.video.synthetic import render_clip
 from frameflow.video.write import contact_sheet, save_image, thumbnail, write_gif, write_video
 
 
@@ -56,6 +57,16 @@ def test_rates_that_are_no_whole_numbers_survive(tmp_path: Path, rate: float) ->
 def test_frames_may_come_one_by_one(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", (frame for frame in _ramp(5, 16, 24)))
     assert len(_read(tmp_path / "a.mp4")[0]) == 5
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
+    """Or the demo would draw other clips each time, and score otherwise."""
+    frames = render_clip("wave", seed=0, frames=32)
+    written = set()
+    for _ in range(4):
+        write_video(tmp_path / "a.mp4", frames, rate=16)
+        written.add((tmp_path / "a.mp4").read_bytes())
+    assert len(written) == 1
 
 
 def test_without_an_encoder_for_h264_another_one_is_taken(

@@ -209,7 +209,11 @@ def _stream(
     from av.video.stream import VideoStream
 
     exact = Fraction(rate).limit_denominator(1001)
-    options = {"crf": str(quality), "preset": "medium"} if encoder == "libx264" else {}
+    options = {}
+    if encoder == "libx264":
+        # Without mbtree: on some processors its fast code gives the same frames other bytes each
+        # time, and then other features and scores.
+        options = {"crf": str(quality), "preset": "medium", "x264-params": "mbtree=0"}
     stream = container.add_stream(encoder, rate=exact, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
