@@ -218,12 +218,7 @@ class Calibrate(_Strict):
         5, description="inner folds by group, where a frozen recipe has no validation; 0: then none"
     )
     alpha: float = Field(0.1, gt=0, lt=1, description="error rate of the prediction sets")
-    answered: float = Field(
-        0.95,
-        gt=0,
-        lt=1,
-        description="share of clips of known classes to answer; else none of these",
-    )
+    answered: float = Field(0.95, gt=0, lt=1, description="share of known clips to answer")
     abstain_error: float | None = Field(
         None, gt=0, lt=1, description="instead: the share of errors among the answered"
     )
