@@ -32,7 +32,20 @@ def _options(
 
 def build_app() -> typer.Typer:
     """The whole command tree."""
-    from frameflow.cli import compare, data, explain, predict, recipes, report, train
+    from frameflow.cli import (
+        bench,
+        compare,
+        data,
+        explain,
+        export,
+        live,
+        predict,
+        recipes,
+        report,
+        serve,
+        timeline,
+        train,
+    )
 
     app = typer.Typer(
         help=HELP,
@@ -44,10 +57,15 @@ def build_app() -> typer.Typer:
     )
     train.register(app)
     predict.register(app)
+    timeline.register(app)
+    live.register(app)
     explain.register(app)
     compare.register(app)
     report.register(app)
     recipes.register(app)
+    export.register(app)
+    bench.register(app)
+    serve.register(app)
     app.add_typer(data.app, name="data")
     return app
 

@@ -1,0 +1,7 @@
+"""`frameflow export`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

@@ -1,0 +1,7 @@
+"""`frameflow live`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

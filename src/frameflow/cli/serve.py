@@ -1,0 +1,7 @@
+"""`frameflow serve`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""

@@ -1,0 +1,7 @@
+"""`frameflow timeline`."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
