@@ -10,26 +10,30 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from frameflow._files import write_json, write_text
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
-from frameflow.data.splits import add_folds, refuse_leaks
 from frameflow.errors import FrameFlowError, UsageError
-from frameflow.evaluation._words import plural
 from frameflow.progress import progress
 from frameflow.training.ablation_cells import Cell, cell_path, read_cell, write_cell
 from frameflow.training.ablation_page import ablation_page
 from frameflow.training.ablation_plan import Variant, plan, read_factor
 from frameflow.training.ablation_results import AblationResult
-from frameflow.training.crossval import DEFAULT_FOLDS, Samples, read_samples, study
+from frameflow.training.crossval import DEFAULT_FOLDS, study
+from frameflow.training.inner import (
+    SharedSamples,
+    features_key,
+    inner_folds,
+    inner_samples,
+    say_left_out,
+)
 from frameflow.training.run import refuse_used_folder
-from frameflow.training.sources import Source, name_of, read_source, with_groups, with_splits
+from frameflow.training.sources import Source, name_of
 from frameflow.training.targets import targets_of
 
 if TYPE_CHECKING:
@@ -88,9 +92,11 @@ def ablate(
         raise UsageError(f"seeds ({seeds}) must be > 0.")
     base = load_recipe(recipe, overrides)
     variants = plan(base, [read_factor(text) for text in over], one_at_a_time=one_at_a_time)
-    manifest, held_back = _inner(
-        source, base, fold=fold, folds=folds, classes=classes, allow_leak=allow_leak
+    samples, whole = inner_samples(
+        source, base, what="An ablation", fold=fold, classes=classes, allow_leak=allow_leak
     )
+    held_back = say_left_out(whole, samples, folds)
+    manifest = inner_folds(samples, folds, seed=base.train.seed, multilabel=base.multilabel)
     folder = Path(out)
     _claim(folder, base, manifest)
     numbers = [base.train.seed + seed for seed in range(seeds)]
@@ -107,38 +113,6 @@ def ablate(
     )
     _write(folder, result)
     return result
-
-
-def _inner(
-    source: Source,
-    recipe: Recipe,
-    *,
-    fold: int | None,
-    folds: int,
-    classes: str | Sequence[str] | int | None,
-    allow_leak: bool,
-) -> tuple[Manifest, int]:
-    """The samples outside the test split, in folds by group; and how many are in it."""
-    several = recipe.multilabel
-    manifest = read_source(source, classes=classes, multilabel=several)
-    manifest = manifest.where(lambda sample: bool(sample.label))
-    scanned = not isinstance(source, Manifest) and Path(source).is_dir()
-    if scanned or not (manifest.has_splits or fold is not None):
-        manifest = with_groups(manifest, always=scanned)
-    if fold is not None or not manifest.has_splits:
-        manifest = with_splits(manifest, recipe, fold=fold)
-    refuse_leaks(manifest, allow=allow_leak)
-    rest = manifest.where(lambda sample: sample.split in ("train", "val"))
-    labels = rest.label_names(multilabel=several)
-    if len(labels) < 2 and not several:
-        raise UsageError(f"An ablation needs samples of at least two classes, not {len(labels)}.")
-    held_back = len(manifest.split("test"))
-    log.info(
-        "%s of test are left out; %d others are cut into %d folds.",
-        plural(held_back, "sample"), len(rest), folds,
-    )  # fmt: skip
-    plain = rest.replace(replace(sample, split="", fold=None) for sample in rest)
-    return add_folds(plain, folds, seed=recipe.train.seed, multilabel=several), held_back
 
 
 def _claim(folder: Path, recipe: Recipe, manifest: Manifest) -> None:
@@ -195,7 +169,7 @@ def _train(
     done = len(variants) * len(seeds) - len(left)
     if done and left:
         log.info("%d of %d trainings are done already.", done, done + len(left))
-    reader = _Reader(manifest, engine)
+    reader = SharedSamples(manifest, engine)
     folds = len({sample.fold for sample in manifest})
     with progress("Folds", total=len(left) * folds, unit="folds") as advance:
         for place, seed in _in_turn(left, variants):
@@ -216,44 +190,21 @@ def _in_turn(left: Sequence[tuple[int, int]], variants: Sequence[Variant]) -> li
     return sorted(left, key=lambda own: (first[_features(variants[own[0]])], own))
 
 
+def _features(variant: Variant) -> str:
+    return "" if variant.recipe is None else features_key(variant.recipe)
+
+
 def _told(cell: Cell) -> str:
     samples = sum(score.samples for score in cell.scores)
     hits = sum(score.top1 * score.samples for score in cell.scores)
     return f"top-1 {hits / samples:.3f} in {cell.seconds:.1f} s"
 
 
-def _features(variant: Variant) -> str:
-    """What decides the stored features of a variant."""
-    if variant.recipe is None:
-        return ""
-    values: dict[str, Any] = variant.recipe.model_dump(mode="json")
-    parts = [values[key] for key in ("sampling", "streams", "views", "max_bad", "augment")]
-    return json.dumps([*parts, variant.recipe.way, values["train"]["learn"]], sort_keys=True)
-
-
-class _Reader:
-    """The samples as a recipe reads them; frozen features are read once for all that share them."""
-
-    def __init__(self, manifest: Manifest, engine: "EngineKind") -> None:
-        self.manifest = manifest
-        self._engine = engine
-        self._held: tuple[str, Samples] | None = None
-
-    def read(self, variant: Variant) -> Samples:
-        assert variant.recipe is not None
-        key = _features(variant)
-        if self._held is None or self._held[0] != key or variant.recipe.way != "frozen":
-            self._held = None  # before the next are read: both may not fit into memory
-            samples, _ = read_samples(self.manifest, variant.recipe, self._engine)
-            self._held = (key, samples)
-        return self._held[1]
-
-
-def _cell(reader: _Reader, variant: Variant, seed: int, advance: Callable[..., None]) -> Cell:
+def _cell(reader: SharedSamples, variant: Variant, seed: int, advance: Callable[..., None]) -> Cell:
     """Train one cell; what goes wrong with it alone does not end the others."""
     assert variant.recipe is not None
     try:
-        samples = reader.read(variant)
+        samples = reader.read(variant.recipe)
         started = time.perf_counter()
         found = study(samples, variant.recipe, [seed], advance)
         seconds = time.perf_counter() - started
