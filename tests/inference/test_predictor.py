@@ -10,7 +10,8 @@ import pytest
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.abstain import Refusal
 from frameflow.evaluation.calibration import Calibration
-from frameflow.inference.predictor import Prediction, Result, load, write_csv
+from frameflow.inference.predictor import Prediction, Result, load
+from frameflow.inference.results import write_csv
 from frameflow.models.recognizer import Recognizer
 
 
@@ -30,6 +31,24 @@ def test_one_video(run: Path, clips: list[Path]) -> None:
 
 def test_more_classes_asked_for_than_there_are(run: Path, clips: list[Path]) -> None:
     assert len(load(run, engine="torch").predict(clips[0], topk=9).topk) == 3
+
+
+def test_clips_and_features_read_elsewhere_are_predicted_as_the_video(
+    run: Path, clips: list[Path]
+) -> None:
+    predictor = load(run, engine="torch", views=2)
+    whole = predictor.predict(clips[0], topk=2)
+    read = predictor.encoder.read(clips[0])
+    features, mask = predictor.encoder.encode(read)
+    for found in (
+        predictor.from_clips("a", read, topk=2),
+        predictor.from_features("a", features, mask, topk=2),
+        predictor.from_probabilities("a", whole.probabilities, topk=2, views=2),
+    ):
+        assert found.to_dict() == whole.to_dict() | {"video": "a"}
+        np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+    with pytest.raises(UsageError, match=r"topk \(0\) must be > 0"):
+        predictor.from_clips("a", read, topk=0)
 
 
 def test_what_cannot_be_read_keeps_its_place_and_the_others_are_predicted(

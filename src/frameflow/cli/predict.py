@@ -36,7 +36,8 @@ def predict(
 ) -> None:
     """Say what happens in videos. Exit code 1 where one of them could not be read."""
     from frameflow.errors import VideoError
-    from frameflow.inference.predictor import expand_paths, load, write_csv
+    from frameflow.inference.predictor import expand_paths, load
+    from frameflow.inference.results import write_csv
     from frameflow.progress import progress
 
     paths = expand_paths(videos)

@@ -1,28 +1,25 @@
 """Predict single videos with a trained run."""
 
-import csv
-import io
 import logging
 import os
 import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from frameflow._files import write_text
-from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.metrics import rank
-from frameflow.evaluation.multilabel import THRESHOLD
 from frameflow.inference._calibrated import calibration_of, refusal_of
 from frameflow.inference.paths import expand_paths as expand_paths
+from frameflow.inference.prediction import Prediction as Prediction
+from frameflow.inference.prediction import Result as Result
 
 if TYPE_CHECKING:
+    from frameflow.features.encode import ClipEncoder
     from frameflow.features.extract import Features
     from frameflow.models.recognizer import Recognizer
     from frameflow.video.clip import Clip
@@ -35,69 +32,6 @@ _BATCH = 256  # samples whose features are held at once
 _AHEAD = 2  # videos decoded while another is computed: hides decoding, holds few frames
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Prediction:
-    """What a recognizer says of one video.
-
-    Attributes:
-        video: the path as it was given.
-        label: the likeliest label.
-        probability: its probability.
-        topk: the likeliest labels and their probabilities, likeliest first.
-        probabilities: ``(K,)`` float32, in the order of ``labels``.
-        labels: the K labels of the model.
-        views: how many clips of the video were averaged.
-        multilabel: each label has a probability of its own, and any number may be `present`.
-        set: the labels among which the true one is at the rate of the recipe's
-            ``calibration.alpha``, likeliest first; None where the model has no such sets.
-        abstained: the model had better not answer: it may well be none of its labels.
-    """
-
-    video: str
-    label: str
-    probability: float
-    topk: list[tuple[str, float]]
-    probabilities: np.ndarray
-    labels: tuple[str, ...]
-    views: int = 1
-    multilabel: bool = False
-    set: tuple[str, ...] | None = None
-    abstained: bool = False
-
-    @property
-    def present(self) -> list[str]:
-        """In multi-label the labels whose probability is above 0.5, likeliest first."""
-        if not self.multilabel:
-            return [self.label]
-        order = rank(self.probabilities[None])[0]
-        return [self.labels[i] for i in order if self.probabilities[i] > THRESHOLD]
-
-    def __repr__(self) -> str:
-        ranked = ", ".join(f"{label} {share:.3f}" for label, share in self.topk)
-        return f"Prediction({self.video!r}: {ranked})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """A dictionary for JSON, without the probabilities beyond the top k.
-
-        In multi-label ``present`` lists the labels whose probability is above 0.5. Where the model
-        has prediction sets, ``set`` is that of the video, and ``abstained`` says whether it had
-        better not answer; ``label`` is the likeliest one even then.
-        """
-        refusal = {} if self.set is None else {"set": list(self.set), "abstained": self.abstained}
-        return {
-            "video": self.video,
-            **({"present": self.present} if self.multilabel else {}),
-            "label": self.label,
-            "probability": self.probability,
-            "topk": [{"label": label, "probability": share} for label, share in self.topk],
-            **refusal,
-            "views": self.views,
-        }
-
-
-Result = Prediction | VideoError
-
-
 class Predictor:
     """Predicts videos with the arithmetic of feature extraction, so that scores carry over.
 
@@ -107,6 +41,11 @@ class Predictor:
         recognizer: backbone, head and labels.
         engine: what runs the backbone; ``auto`` is the fastest installed that agrees with PyTorch.
         views: clips averaged per video; the recipe's ``views.test`` where None.
+
+    Attributes:
+        recognizer: as given.
+        labels: the K labels, in the order of probabilities.
+        encoder: reads a video and computes its features.
 
     Raises:
         UsageError: ``views`` is not positive or ``engine`` is unknown.
@@ -119,12 +58,12 @@ class Predictor:
 
         self.recognizer = recognizer
         self.labels: tuple[str, ...] = tuple(recognizer.labels)
-        self._encoder = make_encoder(recognizer, engine=engine, views=views)
+        self.encoder: ClipEncoder = make_encoder(recognizer, engine=engine, views=views)
         self._calibration = calibration_of(recognizer)
         self._refusal = refusal_of(recognizer)
 
     def __repr__(self) -> str:
-        return f"Predictor({len(self.labels)} labels, engine {self._encoder.engine})"
+        return f"Predictor({len(self.labels)} labels, engine {self.encoder.engine})"
 
     @overload
     def predict(self, video: Source, *, topk: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
@@ -161,8 +100,7 @@ class Predictor:
         Raises:
             UsageError: ``topk`` is not positive.
         """
-        if topk < 1:
-            raise UsageError(f"topk ({topk}) must be > 0.")
+        _check_topk(topk)
         return self._stream(videos, topk)
 
     def _stream(self, videos: Iterable[Source], topk: int) -> Iterator[Result]:
@@ -182,7 +120,7 @@ class Predictor:
     def _read(self, path: Path) -> "list[list[Clip]] | str":
         """The clips, or the reason why there are none."""
         try:
-            return self._encoder.read(path)
+            return self.encoder.read(path)
         except VideoError as error:
             return error.reason
         except Exception as error:  # one strange file must not end a night's work
@@ -193,31 +131,81 @@ class Predictor:
         clips = read.result()
         if isinstance(clips, str):
             return VideoError(os.fspath(video), clips)
-        features, mask = self._encoder.encode(clips)
-        return self._prediction(video, features, mask, topk)
+        return self.from_clips(os.fspath(video), clips, topk=topk)
 
-    def _prediction(
-        self, video: Source, features: np.ndarray, mask: np.ndarray, topk: int
+    def from_clips(
+        self, video: str, clips: "Sequence[Sequence[Clip]]", *, topk: int = 5
     ) -> Prediction:
-        """The calibrated mean over views; ``features`` is ``(views, T, D)``."""
+        """Predict a video that was read already; the second half of `predict`.
+
+        Args:
+            video: its name in the prediction.
+            clips: for each of the encoder's requests its clips, as ``encoder.read`` gives them.
+            topk: how many labels are ranked.
+
+        Raises:
+            UsageError: ``topk`` is not positive.
+        """
+        _check_topk(topk)
+        features, mask = self.encoder.encode(clips)
+        return self.from_features(video, features, mask, topk=topk)
+
+    def from_features(
+        self, video: str, features: np.ndarray, mask: np.ndarray, *, topk: int = 5
+    ) -> Prediction:
+        """Predict a video whose features are known: head, calibration, set and refusal.
+
+        Args:
+            video: its name in the prediction.
+            features: ``(views, T, D)`` as ``encoder.encode`` gives them; views are averaged.
+            mask: ``(views, T)`` bool, False for features that do not count.
+            topk: how many labels are ranked.
+
+        Raises:
+            UsageError: ``topk`` is not positive.
+        """
+        _check_topk(topk)
         mean = probabilities_of(self.recognizer, features, mask).mean(axis=0, keepdims=True)
-        shares = self._calibration.apply(mean)
-        probabilities, refusal = shares[0], self._refusal
+        return self.from_probabilities(
+            video, self._calibration.apply(mean)[0], topk=topk, views=len(features)
+        )
+
+    def from_probabilities(
+        self, video: str, probabilities: np.ndarray, *, topk: int = 5, views: int = 1
+    ) -> Prediction:
+        """A prediction out of probabilities that are calibrated already.
+
+        Args:
+            video: its name in the prediction.
+            probabilities: ``(K,)``.
+            topk: how many labels are ranked.
+            views: how many clips they are the mean of.
+
+        Raises:
+            UsageError: ``topk`` is not positive.
+        """
+        _check_topk(topk)
+        shares, refusal = probabilities[None], self._refusal
         order = rank(shares)[0]
         ranked = [(self.labels[i], float(probabilities[i])) for i in order[:topk]]
         inside = None if refusal is None else refusal.sets(shares)[0]
         return Prediction(
-            video=os.fspath(video),
+            video=video,
             label=ranked[0][0],
             probability=ranked[0][1],
             topk=ranked,
             probabilities=probabilities,
             labels=self.labels,
-            views=len(features),
+            views=views,
             multilabel=self.recognizer.recipe.multilabel,
             set=None if inside is None else tuple(self.labels[i] for i in order if inside[i]),
             abstained=refusal is not None and not refusal.answers(shares)[0],
         )
+
+
+def _check_topk(topk: int) -> None:
+    if topk < 1:
+        raise UsageError(f"topk ({topk}) must be > 0.")
 
 
 def probabilities_of(
@@ -321,31 +309,3 @@ def load_recognizer(path: Path) -> "Recognizer":
     from frameflow.models.recognizer import Recognizer
 
     return Recognizer.load(path)
-
-
-def write_csv(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
-    """Write results as a table: the video, the top k with their probabilities, or the error.
-
-    In multi-label the labels above 0.5, joined by ``|``, stand before them. Where the model has
-    prediction sets, that of the video follows, joined by ``|``, and whether it abstained.
-    """
-    predicted = [result for result in results if isinstance(result, Prediction)]
-    most = max((len(result.topk) for result in predicted), default=1)
-    present = ["present"] if any(result.multilabel for result in predicted) else []
-    refusal = ["set", "abstained"] if any(r.set is not None for r in predicted) else []
-    ranks = [name for k in range(1, most + 1) for name in (f"label_{k}", f"probability_{k}")]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["video", *present, *ranks, *refusal, "error"])
-    for result in results:
-        if isinstance(result, VideoError):
-            blank = [""] * len(present + ranks + refusal)
-            writer.writerow([result.path, *blank, result.reason])
-            continue
-        cells = [cell for label, share in result.topk for cell in (label, f"{share:.6g}")]
-        cells += [""] * (len(ranks) - len(cells))
-        found = [join_labels(result.present)] if present else []
-        if refusal:
-            cells += [join_labels(result.set or ()), "yes" if result.abstained else "no"]
-        writer.writerow([result.video, *found, *cells, ""])
-    write_text(Path(path), file.getvalue())
