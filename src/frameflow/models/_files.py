@@ -73,6 +73,7 @@ def load(folder: Path, build: Callable[..., "Recognizer"]) -> "Recognizer":
     _fill(folder / WEIGHTS, parts, tensors)
     if digest(tensors) != expected:
         raise _damaged(folder / WEIGHTS, f"its values are not those that {DESCRIPTION} describes")
+    recognizer.folder = folder
     return recognizer.eval()
 
 

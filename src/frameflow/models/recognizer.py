@@ -25,6 +25,7 @@ class Recognizer(nn.Module):
             backbone share it.
         head: from ``(B, T, dim)`` features to ``(B, K)`` logits.
         extra: what was saved beside the model, free of form.
+        folder: where `load` read it from, None for one that was made here.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Recognizer(nn.Module):
         self.streams = nn.ModuleList(streams)
         self.head = head
         self.extra = dict(extra or {})
+        self.folder: Path | None = None
 
     @property
     def dim(self) -> int:
