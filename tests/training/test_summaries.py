@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from frameflow.config import Train
 from frameflow.models.heads import build_head, head_names
 from frameflow.training import summaries as module
 from frameflow.training.examples import ArrayFeatures, FeatureExamples
+from frameflow.training.loop import train_head
 from frameflow.training.summaries import Decider, summarised
 
 SUMMARISING = ("max", "mean", "statistics")
@@ -68,3 +70,26 @@ def test_other_heads_and_too_large_sets_are_left_alone(monkeypatch: pytest.Monke
     assert summarised(head_of("gru", examples), examples, None) is None
     monkeypatch.setattr(module, "MEMORY", 9 * 6 * 4 - 1)
     assert summarised(head_of("mean", examples), examples, None) is None
+
+
+def test_summaries_are_trained_in_one_thread_and_the_others_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples = some()
+    head = head_of("mean", examples)
+    seen = []
+    decide = type(head).decide
+
+    def watched(self: torch.nn.Module, summary: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return decide(self, summary)
+
+    monkeypatch.setattr(type(head), "decide", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train_head(head, examples, None, Train(epochs=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}

@@ -30,6 +30,7 @@ from frameflow.training._device import memory_told
 from frameflow.training._learner import Learner, diverged
 from frameflow.training._random import reproducible
 from frameflow.training._stop import Stop, Stopped, interrupts
+from frameflow.training._threads import one_thread
 from frameflow.training.examples import Examples, FeatureExamples
 from frameflow.training.history import Epoch, Fitted
 from frameflow.training.loader import load
@@ -61,10 +62,10 @@ def train_head(
     prepare = getattr(head, "prepare", None)
     if prepare is not None and len(training):
         prepare(training.parts())
-    module: nn.Module = head
     if summaries := summarised(head, training, validation):
-        (training, validation), module = summaries, Decider(head)
-    return fit(module, training, validation, settings, loss=loss, folder=folder, resume=resume)
+        with one_thread():
+            return fit(Decider(head), *summaries, settings, loss=loss, folder=folder, resume=resume)
+    return fit(head, training, validation, settings, loss=loss, folder=folder, resume=resume)
 
 
 def fit(
