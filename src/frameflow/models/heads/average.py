@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from frameflow.models.heads.base import Head, zeroed
+from frameflow.models.heads.base import Head, logsumexp, zeroed
 
 
 class AverageHead(Head):
@@ -47,10 +47,11 @@ class AverageHead(Head):
         if self.independent:
             return _over_time(logsigmoid(scores), mask) - _over_time(logsigmoid(-scores), mask)
         scores = _over_time(scores.log_softmax(dim=-1), mask)
-        return scores - mask.sum(dim=1, keepdim=True).log()
+        count = mask.sum(dim=1, keepdim=True).to(scores.dtype)  # ONNX knows no log of integers
+        return scores - count.log()
 
 
 def _over_time(scores: Tensor, mask: Tensor) -> Tensor:
     """``(B, T, K)`` logarithms to the ``(B, K)`` logarithm of their sum over what is seen."""
     lowest = torch.finfo(scores.dtype).min / 2
-    return scores.masked_fill(~mask.unsqueeze(-1), lowest).logsumexp(dim=1)
+    return logsumexp(scores.masked_fill(~mask.unsqueeze(-1), lowest), dim=1)

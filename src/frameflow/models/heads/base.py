@@ -355,6 +355,14 @@ def max_over(features: Tensor, mask: Tensor) -> Tensor:
     return features.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)
 
 
+def logsumexp(x: Tensor, dim: int) -> Tensor:
+    """As PyTorch's; in an export in single steps, as OpenVINO 2026.4 sums over all axes."""
+    if not torch.onnx.is_in_onnx_export():
+        return x.logsumexp(dim=dim)
+    top = x.amax(dim=dim, keepdim=True)
+    return (x - top).exp().sum(dim=dim).log() + top.squeeze(dim)
+
+
 def visible_first(features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Visible frames moved to the front in their order, and how many there are, ``(B,)``.
 

@@ -65,7 +65,7 @@ class BilstmAttentionHead(Head):
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
         states, front = self._states(features, mask)
         if self.attends:
-            states = self._attention(states, front) @ self.value(states)
+            states = _sums(self._attention(states, front), self.value(states))
         return self.classifier(self.dropout(mean_over(hide(states, front), front)))
 
     def attend(self, features: Tensor, mask: Tensor) -> Tensor | None:
@@ -90,3 +90,14 @@ class BilstmAttentionHead(Head):
         scores = scores / math.sqrt(self.key.out_features)
         hidden = ~front.unsqueeze(1)
         return scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=-1)
+
+
+def _sums(weights: Tensor, values: Tensor) -> Tensor:
+    """``weights @ values``.
+
+    In an export the other way round: OpenVINO 2026.4 joins this product to the one before the
+    softmax, and what comes out is something else.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return (values.transpose(1, 2) @ weights.transpose(1, 2)).transpose(1, 2)
+    return weights @ values

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from frameflow.errors import UsageError
-from frameflow.models.heads.base import Batches, Head, Moments, construct, hide, options_of
+from frameflow.models.heads.base import (
+    Batches,
+    Head,
+    Moments,
+    construct,
+    hide,
+    logsumexp,
+    options_of,
+)
 
 _STEPS = 2000
 
@@ -97,9 +105,9 @@ class LateFusionHead(Head):
         """``(B, S, K)`` logits of the streams to ``(B, K)`` of their weighted mean probability."""
         weights = self.weights.to(logits.dtype).log().view(-1, 1)
         if not self.independent:
-            return (logits.log_softmax(dim=-1) + weights).logsumexp(dim=1)
-        yes = (nn.functional.logsigmoid(logits) + weights).logsumexp(dim=1)
-        no = (nn.functional.logsigmoid(-logits) + weights).logsumexp(dim=1)
+            return logsumexp(logits.log_softmax(dim=-1) + weights, dim=1)
+        yes = logsumexp(nn.functional.logsigmoid(logits) + weights, dim=1)
+        no = logsumexp(nn.functional.logsigmoid(-logits) + weights, dim=1)
         return yes - no
 
     @torch.no_grad()
