@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameflow.errors import UsageError, VideoError, listing
+from frameflow.video._guard import current_guard
 from frameflow.video._truncation import truncation
 
 if TYPE_CHECKING:
@@ -67,17 +68,22 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     """Open a file and find its video stream; cover art and thumbnails are none.
 
     Raises:
+        OverLimit: it is more than this process may read.
         VideoError: the file cannot be read or has no video stream.
     """
     check_file(path)
     import av
     from av.stream import Disposition
 
+    guard = current_guard()
+    options = guard.options() if guard else None
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(str(path), metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError):
         raise VideoError(path, truncation(path) or NOT_A_VIDEO) from None
     with container:
+        if guard:
+            guard.check_streams(path, len(container.streams))
         still = Disposition.attached_pic | Disposition.timed_thumbnails
         streams = [s for s in container.streams.video if not s.disposition & still]
         if not streams:
@@ -86,4 +92,7 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
         stream = streams[0]
         if stream.codec_context is None or not stream.width:
             raise VideoError(path, truncation(path) or NOT_A_VIDEO)
+        if guard:
+            guard.check_size(path, stream.width, stream.height)
+            stream.codec_context.options = {"max_pixels": str(guard.pixels)}
         yield container, stream
