@@ -29,7 +29,7 @@ def read_elan(path: Path, text: str, tier: str | None) -> SpanFile:
             f"{path} has {len(filled)} tiers with annotations ({listing(filled)}): "
             "say which holds the labels, with --tier."
         )
-    name = tier if tier is not None else next(iter(filled), "")
+    name = tier if tier is not None else next(iter(filled or tiers), "")
     if name not in tiers:
         near = near_names(name, tiers)
         raise UsageError(f"{path} has no tier {name!r}; it has {listing(list(tiers))}.{near}")

@@ -8,6 +8,7 @@ opposite. The edit score looks at the order of labels alone.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any, Protocol
 
 import numpy as np
@@ -113,7 +114,7 @@ def segment_scores(
     return SegmentScores(
         f1={overlap: _f1([_matches(a, b, overlap) for a, b in pairs]) for overlap in overlaps},
         frame_accuracy=agreed / frames if frames else 1.0,
-        edit=float(np.mean([_edit_score(_order(a), _order(b)) for a, b in pairs])),
+        edit=fsum(_edit_score(_order(a), _order(b)) for a, b in pairs) / len(pairs),
         true=sum(len(true) for true, _ in pairs),
         found=sum(len(said) for _, said in pairs),
         videos=len(pairs),

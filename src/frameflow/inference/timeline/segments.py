@@ -94,10 +94,10 @@ class Segment:
 def find_segments(timeline: "Timeline", rule: SegmentRule | None = None) -> list[Segment]:
     """The segments of a timeline, by start.
 
-    A window speaks for the time around its centre (or its end, where the plan says so), and a boundary lies where the lines through the
-    smoothed probabilities of two labels cross, or one crosses ``leave``. With one label a video,
-    at any time there is one segment or none; in multi-label each label has its own segments, and
-    those of different labels may overlap.
+    A window speaks for the time around its centre, or its end where the plan says so. A boundary
+    lies where the lines through the smoothed probabilities of two labels cross, or one crosses
+    ``leave``. With one label a video, at any time there is one segment or none; in multi-label
+    each label has its own segments, and those of different labels may overlap.
 
     Args:
         timeline: what the windows say.
@@ -107,14 +107,13 @@ def find_segments(timeline: "Timeline", rule: SegmentRule | None = None) -> list
     if not len(timeline.starts):
         return []
     assert rule.smooth is not None
-    plan, ends = timeline.plan, timeline.ends
-    centres = ends if plan.ending else (timeline.starts + ends) / 2
+    centres = np.asarray(timeline.moments, dtype=np.float64)
     shares = smooth(centres, timeline.probabilities, rule.smooth, kind=rule.kind)
     refused = np.zeros(len(centres), dtype=np.bool_)
     if rule.refuse and timeline.abstained.any():
         often = smooth(centres, timeline.abstained[:, None], rule.smooth, kind="mean")
         refused = often[:, 0] > 0.5
-    span = (float(timeline.starts[0]), float(timeline.ends[-1]))
+    span = (0.0, float(timeline.duration))
     found: list[Segment] = []
     columns = [[k] for k in range(len(timeline.labels))]
     for labels in columns if timeline.multilabel else [list(range(len(timeline.labels)))]:
@@ -152,9 +151,10 @@ class _Line:
             if state == NONE:
                 self._fill(states, int(first), int(last), refused)
         self._close_gaps(states)
-        while (short := self._shortest(states)) is not None:
-            states[slice(*short)] = NONE
-            self._fill(states, *short, refused)
+        while short := self._too_short(states):
+            for first, last in short:
+                states[first:last] = NONE
+                self._fill(states, first, last, refused)
             self._close_gaps(states)
         firsts, lasts, values = _runs(states)
         edges = self._edges(states)
@@ -195,14 +195,18 @@ class _Line:
             if values[n] == NONE and same and lengths[n] <= self.rule.gap:
                 states[firsts[n] : lasts[n]] = values[n - 1]
 
-    def _shortest(self, states: NDArray[np.int64]) -> tuple[int, int] | None:
-        """The first and the window after the last of the shortest segment that is too short."""
+    def _too_short(self, states: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """First window, and window after the last, of segments to be dropped before any other.
+
+        They are too short and shorter than those that they touch, so no two of them touch.
+        """
         firsts, lasts, values = _runs(states)
         lengths = np.where(values == NONE, np.inf, np.diff(self._edges(states)))
-        n = int(lengths.argmin())
         # A video that is shorter itself may be one segment; a millisecond is what files round.
         least = min(self.rule.shortest or 0.0, self.span[1] - self.span[0]) - 1e-3
-        return (int(firsts[n]), int(lasts[n])) if lengths[n] < least else None
+        before, after = np.append(np.inf, lengths[:-1]), np.append(lengths[1:], np.inf)
+        chosen = (lengths < least) & (lengths < before) & (lengths <= after)
+        return [(int(firsts[n]), int(lasts[n])) for n in np.flatnonzero(chosen)]
 
     def _edges(self, states: NDArray[np.int64]) -> NDArray[np.float64]:
         """Where each run begins, and where the last one ends, in seconds."""
