@@ -1,5 +1,6 @@
 """What a run saw in a video that speaks for a label: maps over the frames, weights over time."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from frameflow.inference.predictor import Source, load_recognizer, probabilities
 if TYPE_CHECKING:
     from frameflow.models.explain import Look
     from frameflow.models.recognizer import Recognizer
-    from frameflow.video.clip import Clip
+    from frameflow.video.clip import Clip, ClipRequest
+    from frameflow.video.probe import VideoInfo
+
+    Read = Callable[[Sequence[ClipRequest]], list[list[Clip]]]
 
 LONG_SIDE = 320  # px of the picture's longer side
 _TOP = 0.998  # this share of the pixels of a clip is below the strongest colour
@@ -41,7 +45,13 @@ class Explainer:
         )
 
     def explain(
-        self, path: Path, *, label: str | None = None, sample: Sample | None = None
+        self,
+        path: Path,
+        *,
+        label: str | None = None,
+        sample: Sample | None = None,
+        read: "Read | None" = None,
+        info: "VideoInfo | None" = None,
     ) -> Explanation:
         """What speaks for a label in the middle clip of a video; all crops count.
 
@@ -49,6 +59,9 @@ class Explainer:
             path: the video.
             label: what to explain; the likeliest where None.
             sample: its span, frame and region are kept to.
+            read: gives the clips of each request, where the video is read elsewhere: it is not
+                opened here then. For whole videos only.
+            info: what `frameflow.video.probe.probe` said of it; needed with ``read``.
 
         Raises:
             UsageError: unknown label, or a backbone that cannot be traced to places.
@@ -56,6 +69,7 @@ class Explainer:
         """
         from frameflow.models.explain import Look
         from frameflow.models.streams import stream_images
+        from frameflow.video.probe import probe
 
         labels = self.recognizer.labels
         if label is not None and label not in labels:
@@ -65,9 +79,9 @@ class Explainer:
             )
         sample = sample or Sample(video=str(path), label="")
         encoder = self._encoder
-        given = encoder.read(
-            path, start=sample.start, end=sample.end, frame=sample.frame, region=sample.region
-        )
+        if read is None:
+            read = _reader(path, sample)
+        given = read(encoder.requests)
         clips = [encoder.clips_of(i, given) for i in range(len(encoder.streams))]
         shared = _timeline(clips)
         looks = []
@@ -79,7 +93,7 @@ class Explainer:
         shares = _shares(self.recognizer, looks)
         best = int(shares.argmax())
         chosen = best if label is None else labels.index(label)
-        frames = self._picture(path, clips[shared][0], sample, shared)
+        frames = self._picture(read, info or probe(path), clips[shared][0], sample, shared)
         size = (frames.shape[2], frames.shape[1])
         total, spoken = self._evidence(looks, clips, clips[shared][0], chosen, sample, size)
         seen = clips[shared][0].mask
@@ -120,12 +134,13 @@ class Explainer:
                 np.add.at(total, apart.argmin(axis=1), placed)
         return total, [float(share) for share in spoken / max(float(spoken.sum()), 1e-12)]
 
-    def _picture(self, path: Path, clip: "Clip", sample: Sample, stream: int) -> np.ndarray:
+    def _picture(
+        self, read: "Read", info: "VideoInfo", clip: "Clip", sample: Sample, stream: int
+    ) -> np.ndarray:
         """(T, H, W, 3) the frames of a clip, whole and small."""
-        from frameflow.video.clip import ClipRequest, read_clips
-        from frameflow.video.probe import probe
+        from frameflow.video.clip import ClipRequest
 
-        info, region = probe(path), sample.region
+        region = sample.region
         wide, high = (1.0, 1.0) if region is None else (region.w, region.h)
         width, height = info.width * wide, info.height * high
         scale = min(1.0, self.side / max(width, height))
@@ -133,9 +148,7 @@ class Explainer:
         asked = ClipRequest(
             self._encoder.sampling, size=size, fit="squash", pace=self._encoder.streams[stream].pace
         )
-        (found,) = read_clips(
-            path, asked, start=sample.start, end=sample.end, frame=sample.frame, region=region
-        )
+        ((found,),) = read([asked])
         assert np.array_equal(found.indices, clip.indices)
         return found.frames
 
@@ -159,6 +172,26 @@ def explain(run: "Source | Recognizer", video: Source, label: str | None = None)
 
     recognizer = run if isinstance(run, Recognizer) else load_recognizer(run_folder(run))
     return Explainer(recognizer).explain(Path(video), label=label)
+
+
+def _reader(path: Path, sample: Sample) -> "Read":
+    """Reads a sample's clips here."""
+    from frameflow.video.clip import read_clips
+
+    def read(requests: "Sequence[ClipRequest]") -> "list[list[Clip]]":
+        return [
+            read_clips(
+                path,
+                each,
+                start=sample.start,
+                end=sample.end,
+                frame=sample.frame,
+                region=sample.region,
+            )
+            for each in requests
+        ]
+
+    return read
 
 
 def _timeline(clips: "list[list[Clip]]") -> int:

@@ -59,10 +59,14 @@ class Explanation:
             said += f" ({self.attention[most]:.0%} of its attention)."
         return said
 
-    def overlay(self) -> np.ndarray:
-        """``(T, H, W, 3)`` uint8: the maps drawn over the frames, under them the attention."""
+    def overlay(self, *, attention: bool = True) -> np.ndarray:
+        """``(T, H, W, 3)`` uint8: the maps drawn over the frames.
+
+        Args:
+            attention: under each frame bars of the attention, where there is any.
+        """
         drawn = blend(self.frames, self.maps)
-        if self.attention is None:
+        if self.attention is None or not attention:
             return drawn
         under = bars(self.attention, (drawn.shape[2], drawn.shape[1]))
         return np.concatenate([drawn, under], axis=1)

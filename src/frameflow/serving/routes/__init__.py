@@ -1,0 +1,1 @@
+"""What a server answers, one module for each part of it."""

@@ -1,0 +1,78 @@
+"""Runs the application until it is told to stop."""
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from frameflow.errors import UsageError
+from frameflow.serving.app import build_app
+from frameflow.serving.models import check_runs
+from frameflow.serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 20  # for requests in hand when the server is told to stop
+_CONNECTIONS = 512
+
+
+def serve(
+    runs: Sequence[tuple[str | None, Path]],
+    settings: Settings,
+    *,
+    started: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve runs until the process is told to stop (SIGINT, SIGTERM).
+
+    Args:
+        runs: names, or None for those of the folders, and run folders; the first is the default.
+        settings: of the server.
+        started: called with the address once requests are taken; models may still be loading.
+
+    Raises:
+        UsageError: a run is none or damaged, or the address cannot be listened at.
+    """
+    import uvicorn
+
+    named = check_runs(runs)
+    app, service = build_app(named, settings)
+    listening = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # addresses hold ids, which are secrets
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    service.on_failure = stop
+    with listening:
+        started(address_of(listening))
+        server.run(sockets=[listening])
+    if service.failure is not None:
+        raise service.failure
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.create_server((host.strip("[]"), port), family=family, backlog=256)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"Nothing can listen at {host} port {port}: {reason}. Choose another with --port N."
+        ) from None
+    listening.set_inheritable(False)
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
