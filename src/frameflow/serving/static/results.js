@@ -1,0 +1,141 @@
+// The answer to one video: a verdict, bars, and what can be said about how sure it is.
+
+import { $, announce, clock, el, lasting, listed, percent } from "./util.js";
+import { look, swatch } from "./palette.js";
+
+const MOST = 6; // labels of a set that are named
+
+/** What the model says of the whole video, in a heading and a sentence. */
+export function verdict(prediction) {
+  if (prediction.abstained) return "None of these";
+  if (prediction.present) return prediction.present.length ? listed(prediction.present, "and") : "Nothing it knows";
+  return prediction.label;
+}
+
+function surety(prediction, model) {
+  const sentences = [];
+  if (prediction.abstained) {
+    sentences.push(`No label is likely enough to be answered; the nearest is ${prediction.label}.`);
+  }
+  const labels = prediction.set;
+  if (prediction.abstained && labels?.length > 1 && labels.length <= MOST) {
+    sentences.push(`If it is one of its labels after all, then ${listed(labels)}.`);
+  } else if (labels?.length && !prediction.abstained) {
+    const rate = model.coverage ? ` (built to hold the true label ${percent(model.coverage)} of the time)` : "";
+    if (labels.length === 1) sentences.push(`No other label is likely enough to come into question${rate}.`);
+    else if (labels.length >= model.labels.length) sentences.push(`It could be any of the ${labels.length} labels${rate}.`);
+    else if (labels.length > MOST) sentences.push(`One of ${labels.length} labels, ${labels.slice(0, MOST).join(", ")} and ${labels.length - MOST} more${rate}.`);
+    else sentences.push(`One of ${labels.length} labels${rate}: ${listed(labels)}.`);
+  }
+  return sentences.join(" ");
+}
+
+/** Bars of `[{ label, probability }]`; those in `marked` are said to be present or in the set. */
+export function bars(shares, model, { marked = [], mark = "" } = {}) {
+  return el("ol", { class: "bars" }, shares.map(({ label, probability }) => {
+    const bar = el("span", { class: "bar" });
+    bar.style.width = `${probability * 100}%`;
+    bar.style.backgroundColor = look(model.name, label).colour;
+    return el(
+      "li", {},
+      swatch(model.name, label),
+      el("span", { class: "label" }, label, marked.includes(label) ? el("small", {}, mark) : null),
+      el("span", { class: "share" }, percent(probability)),
+      el("span", { class: "track", "aria-hidden": "true" }, bar),
+    );
+  }));
+}
+
+/** Fill the answer; of a `long` video it says that the answer is one for all of it. */
+export function showPrediction(prediction, model, { speak = true, long = false } = {}) {
+  const said = verdict(prediction);
+  const first = prediction.topk[0];
+  const plain = !prediction.abstained && !prediction.present;
+  const sure = surety(prediction, model);
+  const timing = prediction.timing;
+  const words = timing && `Read in ${lasting(timing.read)}, computed in ${lasting(timing.compute)}${
+    prediction.views > 1 ? `, ${prediction.views} views` : ""}.`;
+  $("#result").replaceChildren(
+    long ? el("p", { class: "eyebrow" }, "The whole video, taken as one clip") : "",
+    el("p", { class: "verdict" }, el("strong", {}, said), plain ? el("span", { class: "quiet" }, ` ${percent(first.probability)}`) : null),
+    sure ? el("p", { class: "surety" }, sure) : "",
+    chooser(),
+    el("div", { id: "bars-whole" }, bars(prediction.topk, model, prediction.present
+      ? { marked: prediction.present, mark: "present" } : {})),
+    el("div", { id: "bars-now", hidden: true }),
+    el("p", { class: "fine" }, words ?? ""),
+  );
+  if (speak) announce(`${prediction.video ?? "The video"}: ${said}${plain ? `, ${percent(first.probability)}` : ""}. ${sure}`);
+}
+
+/** Whether bars are of the whole video or of the moment; of use only beside a timeline. */
+function chooser() {
+  const choice = (value, words, checked) => el(
+    "label", {}, el("input", { type: "radio", name: "bars", value, checked, onchange: applyChoice }), el("span", {}, words));
+  return el(
+    "fieldset", { class: "segmented", id: "bars-choice", hidden: true },
+    el("legend", { class: "unseen" }, "Probabilities of"),
+    choice("whole", "Whole video", true), choice("now", "At this moment", false),
+  );
+}
+
+function applyChoice() {
+  const now = $('#bars-choice input[value="now"]')?.checked ?? false;
+  if ($("#bars-whole")) $("#bars-whole").hidden = now;
+  if ($("#bars-now")) $("#bars-now").hidden = !now;
+}
+
+export function offerMoments(offered, chosen = offered) {
+  const choice = $("#bars-choice");
+  if (!choice) return;
+  choice.hidden = !offered;
+  $(`input[value="${offered && chosen ? "now" : "whole"}"]`, choice).checked = true;
+  applyChoice();
+}
+
+/** Bars of a moment, in an order that does not jump: that of the whole video's likeliest. */
+export function showMoment(shares, model, at) {
+  const place = $("#bars-now");
+  if (!place || place.hidden) return;
+  const rows = place.querySelectorAll("li");
+  const names = [...place.querySelectorAll(".label")].map((label) => label.firstChild.data);
+  if (rows.length !== shares.length || shares.some(({ label }, index) => names[index] !== label)) {
+    place.replaceChildren(bars(shares, model), el("p", { class: "fine" }));
+  }
+  shares.forEach(({ probability }, index) => {
+    const row = place.querySelectorAll("li")[index];
+    $(".bar", row).style.width = `${probability * 100}%`;
+    $(".share", row).textContent = percent(probability);
+  });
+  $(".fine", place).textContent = `At ${clock(at)}, not smoothed.`;
+}
+
+export function clearResult() { $("#result").replaceChildren(); }
+
+// Progress and faults, in the same place ----------------------------------------------------------
+
+let cancel = null;
+
+/** Say that something goes on; `share` null where nobody knows how far it is. */
+export function showProgress(words, share = null, oncancel = null) {
+  const box = $("#progress");
+  cancel = oncancel;
+  const bar = $("#progress-bar");
+  if (box.hidden) announce(words);
+  box.hidden = false;
+  $("#progress-words").textContent = share === null ? words : `${words} ${Math.round(share * 100)} %`;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
+  $("#progress-cancel").hidden = !oncancel;
+}
+
+export function hideProgress() { $("#progress").hidden = true; cancel = null; }
+$("#progress-cancel").addEventListener("click", () => cancel?.());
+
+export function notice(place, { title, text, action }, act) {
+  place.replaceChildren(
+    el("p", {}, el("strong", {}, title), ". ", text),
+    action && act ? el("button", { type: "button", onclick: act }, action) : "",
+  );
+  place.hidden = false;
+}
