@@ -65,6 +65,11 @@ class Predictor:
     def __repr__(self) -> str:
         return f"Predictor({len(self.labels)} labels, engine {self.encoder.engine})"
 
+    @property
+    def has_sets(self) -> bool:
+        """Whether predictions have a set, and may abstain."""
+        return self._refusal is not None
+
     @overload
     def predict(self, video: Source, *, topk: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
 
@@ -169,6 +174,16 @@ class Predictor:
         return self.from_probabilities(
             video, self._calibration.apply(mean)[0], topk=topk, views=len(features)
         )
+
+    def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
+        """``(N, K)`` probabilities of the head to calibrated ones."""
+        return self._calibration.apply(probabilities)
+
+    def answers(self, probabilities: np.ndarray) -> np.ndarray:
+        """``(N,)`` bool of ``(N, K)`` calibrated probabilities: False means "none of these"."""
+        if self._refusal is None:
+            return np.ones(len(probabilities), dtype=np.bool_)
+        return self._refusal.answers(probabilities)
 
     def from_probabilities(
         self, video: str, probabilities: np.ndarray, *, topk: int = 5, views: int = 1

@@ -96,7 +96,7 @@ def _track(wanted: np.ndarray, read: Read, size: tuple[int, int], region: "Regio
     looked = np.union1d(wanted, np.arange(first, last, step))
     left, top, wide, high = region_of_interest(*size, region)
     share = min(1.0, LONG_SIDE / max(wide, high))
-    width, height = (max(1, round(side * share)) for side in size)
+    width, height = look_size(size, region)
     columns = _part(left * share, (left + wide) * share, width)
     lines = _part(top * share, (top + high) * share, height)
     scaler = Scaler(size=(width, height), interpolation="area")
@@ -104,6 +104,14 @@ def _track(wanted: np.ndarray, read: Read, size: tuple[int, int], region: "Regio
     for index, frame in read(looked, scaler):
         small[np.searchsorted(looked, index)] = grey(frame)
     return track_motion(small[:, lines, columns], looked)
+
+
+def look_size(size: tuple[int, int], region: "Region | None" = None) -> tuple[int, int]:
+    """Width and height of the small frames in which motion is looked for, px."""
+    _, _, wide, high = region_of_interest(*size, region)
+    share = min(1.0, LONG_SIDE / max(wide, high))
+    width, height = (max(1, round(side * share)) for side in size)
+    return width, height
 
 
 def _part(start: float, end: float, length: int) -> slice:

@@ -7,6 +7,7 @@ B-frames has none of its own), frames are counted from the start instead.
 """
 
 import logging
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from frameflow.video._guard import current_guard
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -95,34 +98,46 @@ class Packets:
         return spans
 
 
-def scan(container: "InputContainer", stream: "VideoStream") -> Packets:
-    """Read the packets of a file that was just opened, decoding nothing."""
+def scan(container: "InputContainer", stream: "VideoStream", *, keep: bool = True) -> Packets:
+    """Read the packets of a file that was just opened, decoding nothing.
+
+    With ``keep`` those of a small file stay in memory. All else takes ten bytes a packet.
+
+    Raises:
+        OverLimit: there are more of them than this process may read.
+    """
     import av
 
-    stamps: list[int | None] = []
-    flags: list[tuple[bool, bool]] = []
-    kept: list[Packet[VideoStream]] | None = []
+    stamps, flags, unknown = array("q"), bytearray(), False
+    kept: list[Packet[VideoStream]] | None = [] if keep else None
     size = last_duration = 0
+    guard, unit, begin = current_guard(), float(stream.time_base or 0), None
     try:
         for packet in container.demux(stream):
             if not packet.size:
                 continue
-            stamps.append(packet.pts)
-            flags.append((packet.is_keyframe, not packet.is_discard))
+            stamps.append(packet.pts or 0)
+            unknown |= packet.pts is None
+            flags += bytes((packet.is_keyframe, not packet.is_discard))
             last_duration = packet.duration or 0
+            if guard:
+                begin = packet.pts if begin is None else begin
+                seconds = 0.0 if begin is None else ((packet.pts or begin) - begin) * unit
+                guard.check_length(container.name, len(stamps), seconds)
             size += packet.size
             if kept is not None:
                 kept.append(packet)
                 kept = kept if size <= KEPT_BYTES else None
     except av.FFmpegError as error:  # the file ends early, or is damaged from here on
         log.debug("%s: reading stopped after %d packets: %s", container.name, len(stamps), error)
-    table = np.array(flags, dtype=bool).reshape(-1, 2)
-    placed = _placed(container, stream, stamps, table)
+    table = np.frombuffer(flags, dtype=bool).reshape(-1, 2)
+    known = np.frombuffer(stamps, dtype=np.int64)
+    placed = not unknown and _placed(container, stream, known, table)
     return Packets(
-        stamps=np.array([s or 0 for s in stamps], dtype=np.int64),
+        stamps=known,
         keys=table[:, 0],
         shown=table[:, 1],
-        time_base=float(stream.time_base or 0),
+        time_base=unit,
         last_duration=last_duration,
         countable=bool(
             stream.codec_context.name in _ONE_FRAME_A_PACKET
@@ -137,13 +152,13 @@ def scan(container: "InputContainer", stream: "VideoStream") -> Packets:
 def _placed(
     container: "InputContainer",
     stream: "VideoStream",
-    stamps: list[int | None],
+    stamps: NDArray[np.int64],
     flags: NDArray[np.bool_],
 ) -> bool:
     """Whether the time stamps tell which frame is which."""
-    if stream.codec_context.name not in _ONE_FRAME_A_PACKET or not stamps:
+    if stream.codec_context.name not in _ONE_FRAME_A_PACKET or not len(stamps):
         return False
-    if None in stamps or len(set(stamps)) < len(stamps) or not flags[0, 0]:
+    if len(np.unique(stamps)) < len(stamps) or not flags[0, 0]:
         return False
     # AVI stores the order of decoding only, so B-frames get each other's times.
     return not ("avi" in container.format.name.split(",") and stream.codec_context.has_b_frames)
@@ -165,7 +180,8 @@ def read_packets(
             for place in range(first, last + 1):
                 yield place == first, packets.kept[place]
         return
-    position = {stamp: place for place, stamp in enumerate(packets.stamps.tolist())}
+    by_stamp = np.argsort(packets.stamps)
+    known = packets.stamps[by_stamp]
     source: Iterator[Packet[VideoStream]] = iter(())
     at = -READ_ON - 2
     for first, last in spans:
@@ -174,7 +190,10 @@ def read_packets(
             source = container.demux(stream)
         begun = False
         for packet in source:
-            at = position.get(packet.pts, -1) if packet.size and packet.pts is not None else -1
+            at = -1
+            if packet.size and packet.pts is not None:
+                near = min(int(np.searchsorted(known, packet.pts)), len(known) - 1)
+                at = int(by_stamp[near]) if known[near] == packet.pts else -1
             if at < first:
                 continue
             begins, begun = not begun, True

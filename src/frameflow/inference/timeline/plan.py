@@ -207,11 +207,12 @@ def cells(grid: float, start: float, end: float) -> tuple[int, int]:
     return first, last
 
 
-def on_grid(sampling: Sampling, rate: float) -> Sampling:
+def on_grid(sampling: Sampling, rate: float, *, ending: bool = False) -> Sampling:
     """The sampling of a video of ``rate`` frames a second, for frames on a grid of moments.
 
     What lies a number of frames apart lies as many seconds apart on the grid.
     """
-    if sampling.strategy in ("uniform", "segments") or sampling.spacing is not None:
+    spread = sampling.strategy in ("uniform", "segments") and not ending
+    if spread or sampling.spacing is not None:
         return sampling
     return sampling.model_copy(update={"spacing": sampling.stride / rate})
