@@ -34,6 +34,7 @@ class SegmentRule:
             a window.
         kind: of smoothing.
         refuse: no label where the model mostly had better not answer.
+        background: labels that mean that nothing happens: they take part, but make no segments.
 
     Raises:
         UsageError: a number is out of range.
@@ -46,6 +47,7 @@ class SegmentRule:
     gap: float | None = None
     kind: Smoothing = "gaussian"
     refuse: bool = True
+    background: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.leave <= self.enter <= 1:
@@ -106,12 +108,11 @@ def find_segments(timeline: "Timeline", rule: SegmentRule | None = None) -> list
     rule = (rule or SegmentRule()).resolved(timeline.plan.length)
     if not len(timeline.starts):
         return []
-    assert rule.smooth is not None
     centres = np.asarray(timeline.moments, dtype=np.float64)
-    shares = smooth(centres, timeline.probabilities, rule.smooth, kind=rule.kind)
+    shares = smoothed(timeline, rule)
     refused = np.zeros(len(centres), dtype=np.bool_)
     if rule.refuse and timeline.abstained.any():
-        often = smooth(centres, timeline.abstained[:, None], rule.smooth, kind="mean")
+        often = smooth(centres, timeline.abstained[:, None], rule.smooth or 0.0, kind="mean")
         refused = often[:, 0] > 0.5
     span = (0.0, float(timeline.duration))
     found: list[Segment] = []
@@ -121,8 +122,15 @@ def find_segments(timeline: "Timeline", rule: SegmentRule | None = None) -> list
         for start, end, label, first, last in line.find(refused):
             own = shares[first:last, labels[label]]
             name = timeline.labels[labels[label]]
-            found.append(Segment(start, end, name, float(own.mean()), float(own.max())))
+            if name not in rule.background:
+                found.append(Segment(start, end, name, float(own.mean()), float(own.max())))
     return sorted(found, key=lambda one: (one.start, one.end, one.label))
+
+
+def smoothed(timeline: "Timeline", rule: SegmentRule) -> NDArray[np.float32]:
+    """``(N, K)`` probabilities of a timeline's windows, evened out as a rule says."""
+    seconds = rule.resolved(timeline.plan.length).smooth or 0.0
+    return smooth(timeline.moments, timeline.probabilities, seconds, kind=rule.kind)
 
 
 class _Line:
