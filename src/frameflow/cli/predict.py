@@ -1,8 +1,10 @@
 """`frameflow predict` and `frameflow features`."""
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -13,16 +15,17 @@ from frameflow.cli._common import (
     Overrides,
     RecipeName,
     RunFolder,
-    print_json,
     print_table,
 )
 from frameflow.errors import listing
 
 if TYPE_CHECKING:
-    from frameflow.inference.predictor import Prediction
+    from frameflow.inference.prediction import Prediction, Result
+    from frameflow.inference.results import JsonArray, JsonLines
 
 NONE = "none of these"
 MOST = 5  # labels of a set that are named
+PAGE = 100  # videos after which a table is printed, so that thousands need no memory
 
 
 def predict(
@@ -32,60 +35,145 @@ def predict(
     views: Annotated[int | None, typer.Option(min=1, help="Clips averaged per video.")] = None,
     engine: EngineName = "auto",
     as_json: AsJson = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write a table to this file, row by row.")
+    ] = None,
+    jsonl: Annotated[
+        str | None, typer.Option("--jsonl", help="Write JSON lines to this file; - prints them.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip the videos that --csv or --jsonl has already.")
+    ] = False,
+    per_frame: Annotated[
+        Path | None, typer.Option("--per-frame", help="A table with a row for every frame.")
+    ] = None,
+    rolling: Annotated[
+        int | None, typer.Option(min=1, help="Mean over the last N frames, of what frames say.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="Seconds looked at around a frame.", show_default=False)
+    ] = None,
+    gif: Annotated[
+        Path | None, typer.Option("--gif", help="The clip with labels; a folder for several.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="The same as MP4, every frame of it.")
+    ] = None,
+    strip: Annotated[
+        Path | None, typer.Option("--strip", help="The same as a contact sheet (PNG, JPEG).")
+    ] = None,
 ) -> None:
     """Say what happens in videos. Exit code 1 where one of them could not be read."""
-    from frameflow.errors import VideoError
+    from frameflow.errors import UsageError, VideoError
+    from frameflow.inference.outputs import Outputs, Wanted
     from frameflow.inference.predictor import expand_paths, load
-    from frameflow.inference.results import write_csv
     from frameflow.progress import progress
 
+    printed = jsonl == "-"
+    if printed and (as_json or (resume and csv is None)):
+        raise UsageError("--jsonl - prints JSON lines: leave out --json and --resume.")
     paths = expand_paths(videos)
+    wanted = Wanted(
+        csv=csv,
+        jsonl=Path(jsonl) if jsonl and not printed else None,
+        per_frame=per_frame,
+        rolling=rolling,
+        window=window,
+        gif=gif,
+        video=video,
+        strip=strip,
+        resume=resume,
+    )
+    targets = wanted.check(paths)
     predictor = load(run, engine=engine, views=views)
-    results = []
-    with progress("Predicting", total=len(paths), unit="videos") as advance:
-        for result in predictor.stream(paths, topk=topk):
-            if isinstance(result, VideoError):
-                typer.echo(f"{result.path}: {result.reason}", err=True)
-            results.append(result)
-            advance()
-    predicted = [result for result in results if not isinstance(result, VideoError)]
-    failed = len(results) - len(predicted)
-    if as_json:
-        print_json(
-            [
-                {"video": result.path, "error": result.reason}
-                if isinstance(result, VideoError)
-                else result.to_dict()
-                for result in results
-            ]
-        )
-    if csv is not None:
-        write_csv(csv, results)
-        typer.echo(f"Wrote {csv}: {len(predicted)} predicted, {failed} failed.", err=True)
-    if not as_json and csv is None:
-        _print(predicted)
-    if failed:
+    with (
+        Outputs(wanted, targets, predictor, topk=topk) as outputs,
+        _screen(as_json, lines=printed, quiet=bool(csv or wanted.jsonl)) as show,
+    ):
+        left = outputs.left(paths)
+        if len(left) < len(paths):
+            typer.echo(f"{len(paths) - len(left)} of {len(paths)} videos are there.", err=True)
+        try:
+            with progress("Predicting", total=len(left), unit="videos") as advance:
+                for found in predictor.stream(left, topk=topk):
+                    result = outputs.write(found)
+                    if isinstance(result, VideoError):
+                        typer.echo(f"{result.path}: {result.reason}", err=True)
+                    show.write(result)
+                    advance()
+        except KeyboardInterrupt:
+            done = outputs.predicted + outputs.failed
+            again = " Add --resume to go on." if csv or wanted.jsonl else ""
+            typer.echo(f"{done} of {len(left)} videos were done.{again}", err=True)
+            raise
+    for line in outputs.told():
+        typer.echo(line, err=True)
+    if outputs.failed:
         raise typer.Exit(1)
 
 
-def _print(predicted: "list[Prediction]") -> None:
-    """One video: a row for each label. Several: a row for each video."""
-    if len(predicted) == 1:
-        _print_one(predicted[0])
-    elif predicted and predicted[0].multilabel:
+def _screen(
+    as_json: bool, *, lines: bool, quiet: bool
+) -> "AbstractContextManager[JsonArray | JsonLines | _Tables | _Nothing]":
+    """What takes results to stdout."""
+    from frameflow.inference.results import JsonArray, JsonLines
+
+    if as_json:
+        return JsonArray(sys.stdout)
+    if lines:
+        return nullcontext(JsonLines(sys.stdout))
+    return nullcontext(_Nothing()) if quiet else _Tables()
+
+
+class _Nothing:
+    def write(self, result: "Result") -> None:
+        pass
+
+
+class _Tables:
+    """One video: a row for each label. Several: a row for each video, a table for every few."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Prediction] = []
+        self._several = False
+
+    def write(self, result: "Result") -> None:
+        from frameflow.errors import VideoError
+
+        if isinstance(result, VideoError):
+            return
+        self._waiting.append(result)
+        if len(self._waiting) == PAGE:
+            self._print()
+
+    def _print(self) -> None:
+        if len(self._waiting) == 1 and not self._several:
+            _print_one(self._waiting[0])
+        elif self._waiting:
+            _print_several(self._waiting)
+        self._waiting.clear()
+        self._several = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._print()
+
+
+def _print_several(predicted: "list[Prediction]") -> None:
+    if predicted[0].multilabel:
         sets = [(each.video, _present(each), _shares(each.topk)) for each in predicted]
         print_table(("video", "present", "probabilities"), sets)
-    elif predicted:
-        header: tuple[str, ...] = ("video", "label", "probability", "or")
-        rows: list[tuple[object, ...]] = [
-            (each.video, _answer(each), each.probability, _shares(each.topk[1:]))
-            for each in predicted
-        ]
-        if any(each.set is not None for each in predicted):
-            header += ("set",)
-            rows = [(*row, _set(each)) for row, each in zip(rows, predicted)]
-        print_table(header, rows)
+        return
+    header: tuple[str, ...] = ("video", "label", "probability", "or")
+    rows: list[tuple[object, ...]] = [
+        (each.video, _answer(each), each.probability, _shares(each.topk[1:])) for each in predicted
+    ]
+    if any(each.set is not None for each in predicted):
+        header += ("set",)
+        rows = [(*row, _set(each)) for row, each in zip(rows, predicted)]
+    print_table(header, rows)
 
 
 def _print_one(one: "Prediction") -> None:

@@ -1,6 +1,8 @@
 """What a recognizer says of one video."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,27 @@ class Prediction:
     def __repr__(self) -> str:
         ranked = ", ".join(f"{label} {share:.3f}" for label, share in self.topk)
         return f"Prediction({self.video!r}: {ranked})"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the clip as a small animation, and bars."""
+        from frameflow.inference._notebook import notebook_html
+
+        return notebook_html(self)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the video with the labels drawn on it.
+
+        Args:
+            path: ending in .gif, .mp4 (or another video's), or .png or .jpg for a contact sheet.
+
+        Raises:
+            UsageError: another ending.
+            VideoError: the video cannot be read any more.
+            FrameFlowError: the file cannot be written.
+        """
+        from frameflow.inference.show import write_shown
+
+        write_shown(Path(path), self)
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON, without the probabilities beyond the top k.

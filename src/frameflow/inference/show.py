@@ -32,7 +32,10 @@ NONE = "none of these"
 
 _GIF_FRAMES, _GIF_RATE, _GIF_SIDE = 100, 10.0, 360  # the most of each; px of the longer side
 _STRIP_FRAMES, _STRIP_SIDE = 12, 240
+_SPARSE = 0.5  # seconds between two frames from which on it is said that frames are left out
+_WIDE = 1.6  # a contact sheet is about so many times as wide as high
 _SMALL = 160  # px: where the longer side has less, the picture is enlarged to hold text
+_LEAST = 0.005  # probability of a further label that is drawn
 _FASTEST = 120.0  # frames a second of a video that is written
 
 
@@ -128,9 +131,9 @@ class _Film:
         """At most so many frames, at most ``rate`` a second, spread over the video."""
         info = self.info
         count = max(1, min(most, info.frames, round(info.duration * rate)))
-        if count < min(info.frames, round(info.duration * min(rate, info.rate))):
-            every = info.duration / count
-            log.info("%s: %d frames of it, one every %.2g s.", info.path, count, every)
+        every = info.duration / count
+        if every > _SPARSE:
+            log.info("%s is long: %d frames of it, one every %.2g s.", info.path, count, every)
         return ((np.arange(count) + 0.5) * info.frames / count).astype(np.int64)
 
     def read(self, indices: np.ndarray, side: int) -> np.ndarray:
@@ -187,7 +190,9 @@ class _Film:
             lines, strong = self._lines(index) if self.labels else ([], 0)
             corner = clock(seconds, short=self.info.duration < 60)
             cells.append(overlay.draw(frame, lines[:1], corner=corner, strong=strong))
-        sheet = contact_sheet(cells, gap=2)
+        height, width = cells[0].shape[:2]
+        columns = max(1, round(float(np.sqrt(_WIDE * len(cells) * height / width))))
+        sheet = contact_sheet(cells, columns=columns, gap=2)
         lines, strong = lines_of(self.prediction)
         title: list[Line] = [(Path(self.prediction.video).name, None)]
         size = max(14, sheet.shape[1] // 45)
@@ -201,6 +206,10 @@ class _Film:
         self, overlay: LabelOverlay, frame: np.ndarray, index: int, seconds: float
     ) -> np.ndarray:
         lines, strong = self._lines(index)
+        if not self.labels:  # in a row of frames lines do not come and go
+            lines = [
+                (text, p) for n, (text, p) in enumerate(lines) if not n or p is None or p >= _LEAST
+            ]
         duration = self.info.duration
         corner = clock(seconds) if duration >= 60 else ""
         share = seconds / duration if duration > 0 else 1.0

@@ -15,7 +15,7 @@ from frameflow.video._font import line_height, shorten, text_mask, text_width, w
 Line = tuple[str, float | None]
 
 _SHARE, _LEAST = 0.04, 11  # size of the text as a share of the shorter side, and its least, px
-_MOST = 0.5  # of the height that the band may take
+_MOST = 0.36  # of the height that the band may take
 _KEPT = 400  # rendered overlays: a video says the same thing for many frames
 _PAPER, _OPACITY = (14, 16, 20), 0.74
 _INK = (255, 255, 255)
