@@ -1,5 +1,6 @@
 """A multipart form as it arrives, piece by piece."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -73,6 +74,7 @@ class FormReader:
         self.size = 0
         self.ended = False
         self._limits, self._error = limits, FormParserError
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else any nonsense is told
         self._file: list[bytes] = []
         self._parts = 0
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""

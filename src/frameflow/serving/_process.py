@@ -64,7 +64,7 @@ class WorkerProcess:
         self._deadline: float | None = None
         self._cancelled: Callable[[], bool] | None = None
         self._cancel_sent = False
-        self._base = 0
+        self._base: int | None = None  # bytes that it held when it had started
         self._number = 0
         self.busy = False
         self.videos = 0
@@ -90,7 +90,7 @@ class WorkerProcess:
     def ask(
         self, do: str, budget: float, cancelled: Callable[[], bool] | None, **more: Any
     ) -> None:
-        """Ask for something; `receive` gives the answers.
+        """Ask for something, and wait until it has begun; `receive` gives the answers.
 
         Args:
             do: what.
@@ -105,6 +105,7 @@ class WorkerProcess:
         self._cancelled, self._cancel_sent, self.busy = cancelled, False, True
         self.videos += 1
         self._write({"do": do, "id": self._number, "budget": budget, **more})
+        self.receive(self._limits.decode_seconds)
 
     def receive(self, seconds: float) -> tuple[dict[str, Any], list[np.ndarray]]:
         """The next answer, waited for so long.
@@ -142,7 +143,7 @@ class WorkerProcess:
         now = time.monotonic()
         if self._deadline is not None and now > self._deadline:
             self.kill("cancelled" if self._cancel_sent else "timeout")
-        elif (self.memory() or 0) > self._base + self._limits.memory_bytes:
+        elif self.grown > self._limits.memory_bytes:
             self.kill("memory")
         elif self.busy and not self._cancel_sent and self._cancelled and self._cancelled():
             with suppress(Died):
@@ -175,7 +176,7 @@ class WorkerProcess:
     @property
     def grown(self) -> int:
         """Bytes that it holds beyond what it had at its start."""
-        return max(0, (self.memory() or 0) - self._base)
+        return 0 if self._base is None else max(0, (self.memory() or 0) - self._base)
 
     def _why(self) -> str:
         if not self._reason and self._process.returncode == -getattr(signal, "SIGXCPU", 0):

@@ -7,8 +7,7 @@ one request it came with; the process is started anew and all others go on.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,7 +92,7 @@ class SafeReader:
 
     def shots(
         self, path: Path, request: "ShotRequest", *, cancelled: Cancelled = None
-    ) -> "Iterator[Shot]":
+    ) -> "Generator[Shot]":
         """Moments of a long video, a few ahead of the one that reads them.
 
         Closing the generator ends the reading.
@@ -174,15 +173,16 @@ class SafeReader:
             raise Refused(415, "not_a_video", "This is a folder, not a video.", CURE)
         check_kind(path)
         budget = self._limits.stream_seconds if long else self._limits.decode_seconds
-        with self._borrowed(long, cancelled) as worker:
+        try:
+            worker = self._asked(do, long, budget, cancelled, path=str(path), **more)
             try:
-                worker.ask(do, budget, cancelled, path=str(path), **more)
                 yield from self._parts(worker, budget, unpack)
-            except Died as death:
-                raise refused_by_death(death.reason, self._limits) from None
             finally:
                 if worker.busy and worker.alive:
                     worker.cancel()
+                self._give_back(worker, long)
+        except Died as death:
+            raise refused_by_death(death.reason, self._limits) from None
 
     def _parts(
         self, worker: WorkerProcess, budget: float, unpack: Callable[[Any, list[np.ndarray]], T]
@@ -208,13 +208,21 @@ class SafeReader:
 
     # The pool ------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _borrowed(self, long: bool, cancelled: Cancelled) -> Iterator[WorkerProcess]:
-        worker = self._take(long, cancelled)
-        try:
-            yield worker
-        finally:
-            self._give_back(worker, long)
+    def _asked(
+        self, do: str, long: bool, budget: float, cancelled: Cancelled, **more: Any
+    ) -> WorkerProcess:
+        """A worker that has begun; one that was dead before that is not the video's fault."""
+        for _ in range(self._size + 1):
+            worker = self._take(long, cancelled)
+            try:
+                worker.ask(do, budget, cancelled, **more)
+            except BaseException as error:
+                self._give_back(worker, long)
+                if isinstance(error, Died) and not error.reason:
+                    continue
+                raise
+            return worker
+        raise Died("")
 
     def _take(self, long: bool, cancelled: Cancelled) -> WorkerProcess:
         """A worker; long work leaves one for the others, where there are several."""

@@ -34,8 +34,6 @@ T = TypeVar("T")
 Piece = bytes  # a class below has an attribute of that name
 
 _WRITE = 256 << 10  # bytes that are written at once
-_DRAIN_BYTES = 4 << 20  # of a refused upload that are still taken, so that the answer is heard
-_DRAIN_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +49,7 @@ class Upload:
         info: what it is, once that was asked.
     """
 
-    id: str
+    id: str = field(repr=False)  # not for logs
     name: str
     path: Path
     size: int = 0
@@ -129,16 +127,11 @@ class Uploads:
         """
         kind, boundary = check_type(request.headers.get("content-type"))
         pieces = _paced(request.stream(), self._limits)
-        try:
-            length = self._checked_length(request.headers.get("content-length"))
-            if kind == "urlencoded":
-                return Form(dict(read_urlencoded(await self._small(pieces), self._limits)))
-            with self._place(length):
-                return await self._read(FormReader(boundary, self._limits), pieces)
-        except Refused as refused:
-            if refused.status != 408 and "expect" not in request.headers:
-                await _drain(pieces)
-            raise
+        length = self._checked_length(request.headers.get("content-length"))
+        if kind == "urlencoded":
+            return Form(dict(read_urlencoded(await self._small(pieces), self._limits)))
+        with self._place(length):
+            return await self._read(FormReader(boundary, self._limits), pieces)
 
     def _checked_length(self, said: str | None) -> int:
         """Bytes that the request says it has, 0 where it says none."""
@@ -340,17 +333,6 @@ async def _paced(stream: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[
         if passed > limits.stall_seconds and size < passed * limits.bytes_per_second:
             raise Refused(408, "too_slow", "The upload comes too slowly.", "Send a smaller file.")
         yield piece
-
-
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
-    """Take a little of what still comes: a client that sends may not listen yet."""
-    size = 0
-    with suppress(Exception):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for piece in pieces:
-                size += len(piece)
-                if size > _DRAIN_BYTES:
-                    return
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:

@@ -83,6 +83,7 @@ class Worker:
                 raise _Cancelled
 
         do = {"probe": _probe, "read": _read, "shots": _shots, "preview": _preview}[request["do"]]
+        send({"kind": "begun"})
         limit_cpu(request["budget"])
         try:
             begins = check_kind(Path(request["path"]))

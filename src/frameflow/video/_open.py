@@ -68,6 +68,7 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     """Open a file and find its video stream; cover art and thumbnails are none.
 
     Raises:
+        MemoryError: there is no memory for it.
         OverLimit: it is more than this process may read.
         VideoError: the file cannot be read or has no video stream.
     """
@@ -79,6 +80,8 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     options = guard.options() if guard else None
     try:
         container = av.open(str(path), metadata_errors="ignore", options=options)
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError):
         raise VideoError(path, truncation(path) or NOT_A_VIDEO) from None
     with container:

@@ -151,11 +151,17 @@ def _set_threads(stream: "VideoStream", threads: int) -> None:
 
 
 def _decoded(stream: "VideoStream", packet: "Packet[VideoStream] | None") -> "list[VideoFrame]":
-    """The frames a packet yields; none where it is damaged."""
+    """The frames a packet yields; none where it is damaged.
+
+    Raises:
+        MemoryError: the frame is whole, but there is no memory for it.
+    """
     import av
 
     try:
         return stream.codec_context.decode(packet)
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         log.debug("a packet cannot be decoded: %s", error)
         return []
