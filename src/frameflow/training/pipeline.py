@@ -294,6 +294,7 @@ def _train(
     resume: bool,
 ) -> "Fitted":
     """Train, calibrate, and save the recognizer."""
+    from frameflow.inference.timeline.plan import measure_clips
     from frameflow.training.calibrate import calibrate
     from frameflow.training.learning import examples_of, fit_recognizer
 
@@ -321,6 +322,7 @@ def _train(
         "epochs": fitted.epochs,
         "audit": recorder.audit,
         "training": recorder.finish(recognizer, fitted, samples),
+        **measure_clips(run.manifest),  # as long are the windows of a long video
     }
     recognizer.extra |= calibrate(
         recognizer.eval(), run.manifest, sets.training, sets.validation, validation, engine=engine
