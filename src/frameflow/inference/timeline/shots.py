@@ -222,16 +222,19 @@ class ShotMaker:
             seconds: when it is shown; rising.
             frame: decoded.
         """
-        while self._recent and self._moment <= self._most and self._at(self._moment) < seconds:
-            self._next_moment()
+        self._until(seconds)
         self._recent.append(_Held(index, seconds, frame))
         if self._follows:
             self._looks.append((index, grey(self._look(frame))))
-        while self._waiting and self._waiting[0][1] + self._reach <= index:
-            yield self._shot(*self._waiting.popleft(), last=None)
+        yield from self._complete()
         oldest = self._waiting[0][1] if self._waiting else index
         while self._recent[0].index < oldest - self._reach:
             self._recent.popleft()
+
+    def stays(self, until: float) -> Iterator[Shot]:
+        """The newest frame is on screen until then at least: what is complete by that."""
+        self._until(until)
+        yield from self._complete()
 
     def finish(self, *, end: float | None = None, last: int | None = None) -> Iterator[Shot]:
         """The moments that are left when no frame follows; runs are shifted back.
@@ -244,11 +247,22 @@ class ShotMaker:
             return
         held = self._recent[-1]
         end = held.seconds + 1 / self._rate if end is None else end
-        while self._moment <= self._most and (self._at(self._moment) < end or self._moment == 0):
+        self._until(end)
+        if self._moment == 0:  # a video shorter than half a cell has one moment too
             self._next_moment()
         for moment, index in self._waiting:
             yield self._shot(moment, index, last=held.index if last is None else last)
         self._waiting.clear()
+
+    def _until(self, seconds: float) -> None:
+        """The newest frame is what all moments before then show."""
+        while self._recent and self._moment <= self._most and self._at(self._moment) < seconds:
+            self._next_moment()
+
+    def _complete(self) -> Iterator[Shot]:
+        """The moments whose runs have come."""
+        while self._waiting and self._waiting[0][1] + self._reach <= self._recent[-1].index:
+            yield self._shot(*self._waiting.popleft(), last=None)
 
     def _next_moment(self) -> None:
         """The next moment shows the newest frame."""
