@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from frameflow.errors import UsageError, VideoError
 from frameflow.serving import _wire
+from frameflow.serving._stated import oversize
 from frameflow.serving._wire import Arrays
 from frameflow.serving.limits import FORMATS, MIB, Limits, Refused, size_text, time_text
 from frameflow.serving.sniff import CURE, check_kind
@@ -87,7 +88,7 @@ class Worker:
         limit_cpu(request["budget"])
         try:
             begins = check_kind(Path(request["path"]))
-            with _refusing(self._limits, begins):
+            with _refusing(Path(request["path"]), self._limits, begins):
                 do(request, self._limits, send, check)
         except _Cancelled:
             send({"kind": "cancelled"})
@@ -101,13 +102,26 @@ Check = Callable[[], None]
 
 
 @contextmanager
-def _refusing(limits: Limits, begins: bool) -> Iterator[None]:
+def _refusing(path: Path, limits: Limits, begins: bool) -> Iterator[None]:
     try:
         yield
     except (Refused, _Cancelled):
         raise
     except Exception as error:
-        raise refused_by(error, limits, begins) from None
+        own = error
+        if isinstance(error, VideoError) and not isinstance(error, OverLimit):
+            own = _oversize(path, limits) or error
+        raise refused_by(own, limits, begins) from None
+
+
+def _oversize(path: Path, limits: Limits) -> OverLimit | None:
+    size = oversize(path)
+    try:
+        if size is not None:
+            guard_of(limits).check_size(path, *size)
+    except OverLimit as error:
+        return error
+    return None
 
 
 def refused_by(error: Exception, limits: Limits, begins: bool) -> Refused:

@@ -24,6 +24,7 @@ KINDS = {
     "mjpeg.avi": f"{TINY} -c:v mjpeg -pix_fmt yuvj420p",
     "hevc.mp4": f"{TINY} -c:v libx265 -preset ultrafast -x265-params log-level=none",
     "png.mkv": f"{TINY} -c:v png",
+    "raw.avi": f"{TINY} -c:v rawvideo",
     "odd.mkv": "testsrc2=size=101x67:rate=10:duration=1 -c:v ffv1",
     "long.mp4": f"testsrc2=size=160x120:rate=30:duration=10 {X264} -g 250",
     "large.mp4": f"testsrc2=size=3840x2160:rate=5:duration=1 {X264} -g 1",
