@@ -139,7 +139,7 @@ def test_a_header_that_lies_about_the_size_is_not_believed(
 def test_frames_that_grow_later_do_not_decode(
     make_reader: Callable[..., SafeReader], tmp_path: Path
 ) -> None:
-    reader, path = make_reader(pixels_of_frame=1000), tmp_path / "clip"
+    reader, path = make_reader(pixels_of_frame=2000), tmp_path / "clip"
     grown = crafted.png(64, 64)
     path.write_bytes(crafted.matroska([IMAGE] * 30 + [grown] + [IMAGE] * 9, width=16, height=16))
     assert reader.probe(path).frames == 40
