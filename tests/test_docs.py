@@ -25,8 +25,8 @@ from frameflow.config import Recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-TRAINING = {"train", "crossval", "features", "ablate"}
-FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation
+TRAINING = {"train", "crossval", "features", "ablate", "tune"}
+FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation, a search
 USING = {"evaluate", "predict"}
 QUOTE = chr(34)
 WORDS = {
@@ -104,7 +104,7 @@ def test_commands_run(page: Path, frameflow: Callable[..., Any], fast: list[str]
             if target:
                 words.remove(">")
             if words[0] in TRAINING and "--resume" not in words:
-                few = FEW if words[0] == "ablate" else []
+                few = FEW if words[0] in ("ablate", "tune") else []
                 words = [words[0], *fast, *few, *words[1:]]  # before, so that what is shown wins
             elif words[0] in USING:
                 words += ["--engine", "torch"]

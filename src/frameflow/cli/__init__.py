@@ -45,6 +45,7 @@ def build_app() -> typer.Typer:
         serve,
         timeline,
         train,
+        tune,
     )
 
     app = typer.Typer(
@@ -61,6 +62,7 @@ def build_app() -> typer.Typer:
     live.register(app)
     explain.register(app)
     compare.register(app)
+    tune.register(app)
     report.register(app)
     recipes.register(app)
     export.register(app)

@@ -137,13 +137,13 @@ def _variant(recipe: Recipe, factors: Sequence[Factor], choice: Mapping[int, int
     name = ", ".join(f"{key}={value}" for key, value in levels.items())
     try:
         changed = load_recipe(recipe, [factors[f].override(v) for f, v in choice.items()])
-        _check_head(changed)
+        check_head(changed)
     except UsageError as error:
         return Variant(name, levels, None, str(error))
     return Variant(name, levels, changed)
 
 
-def _check_head(recipe: Recipe) -> None:
+def check_head(recipe: Recipe) -> None:
     """A typo in the head is told before hours of work."""
     known = head_class(recipe.head.name).known_options(recipe.head.options)
     for option in recipe.head.options:

@@ -171,7 +171,7 @@ def study(
     with _each_warning_once():
         for seed in seeds:
             for fold in folds:
-                score, rows, found = _fold(samples, recipe, targets, fold=fold, seed=seed)
+                score, rows, found = score_fold(samples, recipe, targets, fold=fold, seed=seed)
                 scores.append(score)
                 probabilities[rows] += found / len(seeds)
                 hits[rows] += right(found, targets[rows]) / len(seeds)
@@ -187,7 +187,7 @@ def right(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return targets[np.arange(len(targets)), likeliest] > 0
 
 
-def _fold(
+def score_fold(
     samples: Samples, recipe: Recipe, targets: np.ndarray, *, fold: int, seed: int
 ) -> tuple[FoldScore, np.ndarray, np.ndarray]:
     """Train without a fold; its score, its rows and their ``(n, K)`` probabilities."""

@@ -1,0 +1,104 @@
+"""`frameflow tune`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from frameflow.cli._common import (
+    AllowLeak,
+    AsJson,
+    EngineName,
+    Overrides,
+    RecipeName,
+    Videos,
+    print_json,
+    print_table,
+)
+
+
+def tune(
+    videos: Videos,
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param",
+            help="A key and what it may be: train.lr=log:1e-5..1e-1, train.batch_size=int:8..64, "
+            "head.name=gru,lstm. Repeatable.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder; a search that was stopped goes on.")
+    ],
+    search: Annotated[
+        str, typer.Option(help="grid, random, tpe, gp or bayes; several joined by commas.")
+    ] = "tpe",
+    trials: Annotated[int, typer.Option(min=1, help="Of each search.")] = 30,
+    recipe: RecipeName = "default",
+    overrides: Overrides = None,
+    metric: Annotated[
+        Literal["top1", "loss"], typer.Option(help="What a trial is scored by.")
+    ] = "top1",
+    folds: Annotated[int, typer.Option(help="Folds of the train and val samples.")] = 3,
+    finalists: Annotated[int, typer.Option(min=1, help="Of the best, scored again.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Of each finalist on each fold.")] = 3,
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Give hopeless trials up.")
+    ] = True,
+    bayes: Annotated[
+        str,
+        typer.Option(help="kernel=rbf,length_scale=0.2,noise=0.01,kappa=3,start=5, for bayes."),
+    ] = "",
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="Train the best as a run, in OUT/run.")
+    ] = True,
+    fold: Annotated[
+        int | None, typer.Option(help="This fold of the manifest is the test split.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
+    ] = None,
+    engine: EngineName = "auto",
+    allow_leak: AllowLeak = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search over settings of a recipe; the best becomes a run. Run it twice to share the work."""
+    from frameflow.tuning import words
+    from frameflow.tuning.search import tune as run_search
+    from frameflow.tuning.ucb import read_options
+
+    found = run_search(
+        videos,
+        params=params,
+        out=out,
+        search=[name.strip() for name in search.split(",") if name.strip()],
+        trials=trials,
+        recipe=recipe,
+        overrides=overrides or (),
+        metric=metric,
+        folds=folds,
+        finalists=finalists,
+        seeds=seeds,
+        prune=prune,
+        bayes=read_options(bayes),
+        refit=refit,
+        fold=fold,
+        classes=classes,
+        engine=engine,
+        allow_leak=allow_leak,
+    )
+    if found is None:
+        return
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for table in (words.search_table, words.finalist_table):
+        header, rows = table(found)
+        print_table(header, rows)
+    for line in words.summary(found):
+        typer.echo(line)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(tune)
