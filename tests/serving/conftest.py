@@ -130,10 +130,9 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def running(root: Path, **options: Any) -> Iterator[Server]:
     """A server until the block ends; ``options`` are those of `Settings`."""
-    import uvicorn
-
     from frameflow.serving.app import build_app
     from frameflow.serving.models import check_runs
+    from frameflow.serving.server import make_server
     from frameflow.serving.settings import Settings
 
     runs = options.pop("runs", [(None, root / "run")])
@@ -141,9 +140,7 @@ def running(root: Path, **options: Any) -> Iterator[Server]:
     app, service = build_app(check_runs(runs), settings)
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-    )
+    server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     headers = {} if settings.token is None else {"Authorization": f"Bearer {settings.token}"}

@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Mapping
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 from frameflow.errors import FrameFlowError, UsageError, VideoError
@@ -61,7 +62,7 @@ def refused_by(error: Exception) -> Refused:
     if isinstance(error, UsageError):
         return invalid(str(error))
     number = secrets.token_hex(4)
-    log.error("Request failed (%s)", number, exc_info=error)
+    log.error("Request failed (%s):\n%s", number, "".join(format_exception(error)).rstrip())
     said = "The work failed" if isinstance(error, FrameFlowError) else "Something went wrong here"
     return Refused(500, "internal", f"{said}; the server's log tells more under {number}.")
 

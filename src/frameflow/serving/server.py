@@ -4,11 +4,16 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frameflow.errors import UsageError
 from frameflow.serving.app import build_app
 from frameflow.serving.models import check_runs
 from frameflow.serving.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +37,10 @@ def serve(
     Raises:
         UsageError: a run is none or damaged, or the address cannot be listened at.
     """
-    import uvicorn
-
     named = check_runs(runs)
     app, service = build_app(named, settings)
     listening = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # addresses hold ids, which are secrets
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = uvicorn.Server(config)
+    server = make_server(app)
 
     def stop() -> None:
         server.should_exit = True
@@ -57,6 +51,23 @@ def serve(
         server.run(sockets=[listening])
     if service.failure is not None:
         raise service.failure
+
+
+def make_server(app: "ASGIApp") -> "uvicorn.Server":
+    """What speaks HTTP for the application."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # addresses hold ids, which are secrets
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from frameflow.serving.faults import body_of, headers_of, missing
+from frameflow.serving.faults import missing
 from frameflow.serving.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -57,9 +57,6 @@ def router(service: "Service") -> APIRouter:
     @routes.get("/readyz", tags=["server"], summary="Whether its models are loaded and warm")
     def readyz() -> Response:
         """503 until then. A run whose folder has disappeared is named: it still predicts."""
-        if not service.ready:
-            content = body_of("starting", "The models are being loaded.")
-            return JSONResponse(content, 503, headers_of(503))
         gone = [each.name for each in service.models if each.gone]
         return JSONResponse({"status": "ready", "gone": gone})
 
