@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { $, $$, announce, el } from "./util.js";
-import { add, leave, session, setModel } from "./session.js";
+import { add, leave, remove, session, setModel } from "./session.js";
 import { definitions } from "./palette.js";
 import { forgetModel, showModel } from "./model.js";
 import { notice } from "./results.js";
@@ -75,6 +75,8 @@ const take = (files) => {
   add([...files].map((file) => ({ file })));
 };
 $("#choose").addEventListener("click", () => $("#file").click());
+$("#another").addEventListener("click", () => $("#file").click());
+$("#close").addEventListener("click", () => remove(session.current));
 $("#file").addEventListener("change", (event) => {
   take(event.target.files);
   event.target.value = ""; // so that the same file can be chosen again

@@ -1,7 +1,7 @@
 // Where the model looked: frames with a map over them, and what each frame weighed.
 
 import * as api from "./api.js";
-import { $, announce, calm, clock, el, icon, percent } from "./util.js";
+import { $, announce, calm, clock, el, icon, listed, percent } from "./util.js";
 import { look } from "./palette.js";
 import { player } from "./player.js";
 import { explained } from "./words.js";
@@ -25,7 +25,7 @@ export const evidence = {
     this.close();
     const select = el("select", { id: "evidence-label" }, labels.map((label) => el("option", {}, label)));
     const go = el("button", { type: "button", id: "evidence-run" }, "Show where it looked");
-    const body = el("div", { id: "evidence-body", "aria-live": "polite" });
+    const body = el("div", { id: "evidence-body" });
     const ask = async () => {
       const label = select.value;
       halt();
@@ -69,7 +69,7 @@ function show(body, found, model, speak = true) {
   const picture = el("img", { alt: "", id: "evidence-frame" });
   const slider = el("input", { type: "range", min: 0, max: frames.length - 1, step: 1, value: 0, "aria-label": "Frame of the evidence" });
   const play = el("button", { type: "button", "aria-label": "Play the frames" }, icon("play"));
-  const when = el("output", { class: "time" });
+  const when = el("span", { class: "time" });
   const weights = bars(attention, seconds, (index) => { halt(); draw(index); });
   const draw = (index) => {
     slider.value = index;
@@ -98,7 +98,7 @@ function show(body, found, model, speak = true) {
   slider.addEventListener("input", () => { halt(); drawPlay(); draw(Number(slider.value)); });
   const seek = el("button", { type: "button", onclick: () => player.seek(seconds[Number(slider.value)]) }, "Show in the video");
   body.replaceChildren(
-    el("p", {}, el("b", {}, label), ` ${percent(probability)}`, streams?.length > 1 ? el("span", { class: "quiet" }, `, streams: ${streams.join(", ")}`) : ""),
+    el("p", {}, el("b", {}, label), ` ${percent(probability)}`, streams?.length > 1 ? el("span", { class: "quiet" }, `, of which ${listed(streams.map(({ name, share }) => `${name} ${percent(share)}`), "and")}`) : ""),
     el("div", { class: "look" },
       el("figure", {}, picture, el("figcaption", { class: "row" }, play, slider, when, seconds ? seek : "")),
       weights ? el("div", { class: "weights" }, el("p", { class: "quiet" }, "Weight of each frame"), weights) : ""),

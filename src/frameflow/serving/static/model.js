@@ -25,11 +25,14 @@ export async function showModel(model) {
   if (shown !== model.name) return;
   place.replaceChildren(
     el("h2", {}, model.name),
-    el("p", {}, scoreInWords(facts.score), "."),
+    facts.description ? el("p", { class: "quiet" }, facts.description) : "",
+    el("p", { class: "score" }, `${sentence(scoreInWords(facts.score))}.`),
     list(facts),
     pages(facts),
   );
 }
+
+const sentence = (words) => words[0].toUpperCase() + words.slice(1).replace(/\.$/, "");
 
 export function forgetModel() { shown = null; }
 
@@ -42,11 +45,21 @@ function list(facts) {
     ["Window of a timeline", facts.clip_seconds ? lasting(facts.clip_seconds) : null],
     ["Answers", facts.multilabel ? "every label that is present" : "one label"],
     ["Sets of labels", facts.sets ? `yes${facts.coverage ? `, built to hold the true label ${percent(facts.coverage)} of the time` : ""}` : "no"],
-    ...["preprocessing", "calibration", "versions"].filter((key) => facts[key]).map((key) => [key[0].toUpperCase() + key.slice(1), inWords(facts[key])]),
+    ["Engine", facts.engine && `${facts.engine}, ${facts.precision ?? ""}`],
+    ["Preprocessing", facts.preprocessing && inWords(facts.preprocessing)],
+    ["Calibration", "calibration" in facts ? calibrated(facts.calibration) : null],
+    ...Object.entries(facts.versions ?? {}).map(([when, which]) => [
+      typeof which === "object" ? `Versions, ${when}` : when, inWords(which)]),
   ];
   return el("div", { class: "wide" }, el("table", { class: "facts" }, el("tbody", {}, rows
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value instanceof Node ? value : String(value)))))));
+}
+
+function calibrated(found) {
+  if (!found) return "none: probabilities are the head's own";
+  const warmth = found.method === "temperature" && found.temperature ? ` ${inWords(found.temperature)}` : "";
+  return `${found.method}${warmth}${found.fitted_on ? `, fitted on ${found.fitted_on}` : ""}`;
 }
 
 /** Facts of facts, as text: `size 224, interpolation bicubic`. */

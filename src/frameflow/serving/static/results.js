@@ -1,6 +1,6 @@
 // The answer to one video: a verdict, bars, and what can be said about how sure it is.
 
-import { $, announce, clock, el, lasting, listed, percent } from "./util.js";
+import { $, announce, breakable, clock, el, lasting, listed, percent } from "./util.js";
 import { look, swatch } from "./palette.js";
 
 const MOST = 6; // labels of a set that are named
@@ -39,9 +39,9 @@ export function bars(shares, model, { marked = [], mark = "" } = {}) {
     return el(
       "li", {},
       swatch(model.name, label),
-      el("span", { class: "label" }, label, marked.includes(label) ? el("small", {}, mark) : null),
-      el("span", { class: "share" }, percent(probability)),
+      el("span", { class: "label" }, breakable(label), marked.includes(label) ? el("small", {}, mark) : null),
       el("span", { class: "track", "aria-hidden": "true" }, bar),
+      el("span", { class: "share" }, percent(probability)),
     );
   }));
 }
@@ -98,7 +98,7 @@ export function showMoment(shares, model, at) {
   const place = $("#bars-now");
   if (!place || place.hidden) return;
   const rows = place.querySelectorAll("li");
-  const names = [...place.querySelectorAll(".label")].map((label) => label.firstChild.data);
+  const names = [...place.querySelectorAll(".label")].map((label) => label.textContent);
   if (rows.length !== shares.length || shares.some(({ label }, index) => names[index] !== label)) {
     place.replaceChildren(bars(shares, model), el("p", { class: "fine" }));
   }
@@ -112,25 +112,29 @@ export function showMoment(shares, model, at) {
 
 export function clearResult() { $("#result").replaceChildren(); }
 
-// Progress and faults, in the same place ----------------------------------------------------------
+// Progress and faults ------------------------------------------------------------------------------
 
-let cancel = null;
+/** A box that says what goes on: words, a bar, a button that cancels. */
+export class Progress {
+  constructor(name) {
+    this.words = el("p", { id: `${name}-words` });
+    this.bar = el("progress", { max: 1, "aria-labelledby": `${name}-words` });
+    this.button = el("button", { type: "button", onclick: () => this.cancel?.() }, "Cancel");
+    this.element = el("div", { class: "progress", id: name, hidden: true }, this.words, this.bar, this.button);
+  }
 
-/** Say that something goes on; `share` null where nobody knows how far it is. */
-export function showProgress(words, share = null, oncancel = null) {
-  const box = $("#progress");
-  cancel = oncancel;
-  const bar = $("#progress-bar");
-  if (box.hidden) announce(words);
-  box.hidden = false;
-  $("#progress-words").textContent = share === null ? words : `${words} ${Math.round(share * 100)} %`;
-  if (share === null) bar.removeAttribute("value");
-  else bar.value = share;
-  $("#progress-cancel").hidden = !oncancel;
+  /** `share` null where nobody knows how far it is; `now` null: nothing goes on. */
+  show(now) {
+    this.cancel = now?.cancel;
+    if (now && this.element.hidden) announce(now.words);
+    this.element.hidden = !now;
+    if (!now) return;
+    const { words, share } = now;
+    this.words.textContent = share === null ? words : `${words} ${Math.round(share * 100)} %`;
+    if (share === null) this.bar.removeAttribute("value");
+    else this.bar.value = share;
+  }
 }
-
-export function hideProgress() { $("#progress").hidden = true; cancel = null; }
-$("#progress-cancel").addEventListener("click", () => cancel?.());
 
 export function notice(place, { title, text, action }, act) {
   place.replaceChildren(

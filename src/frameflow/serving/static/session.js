@@ -18,13 +18,15 @@ export const session = { entries: [], current: null, model: null, limits: null, 
 
 let counter = 0;
 let pumping = false;
+const progress = new results.Progress("progress");
+$("#notice").after(progress.element);
 
 /** Add files (or a sample) and analyse them one after the other; the first is shown. */
 export function add(things) {
   const fresh = things.map(({ file = null, sample = null }) => ({
     key: ++counter, file, sample, name: file?.name ?? sample.name, id: null, info: null, thumb: null,
-    local: file ? URL.createObjectURL(file) : null, broken: false, preview: null, remote: null,
-    state: "waiting", fault: null, progress: null, control: null, of: new Map(),
+    local: file?.size ? URL.createObjectURL(file) : null, broken: false, preview: null, remote: null,
+    state: "waiting", fault: null, progress: null, control: null, after: null, of: new Map(),
   }));
   if (!fresh.length) return;
   session.entries.push(...fresh);
@@ -38,7 +40,7 @@ export function add(things) {
 /** What one model has said of an entry. */
 function said(entry, model = session.model) {
   if (!entry.of.has(model.name)) {
-    entry.of.set(model.name, { prediction: null, timeline: null, job: null, running: null, spoken: false, evidence: new Map() });
+    entry.of.set(model.name, { prediction: null, timeline: null, job: null, running: null, waiting: null, fault: null, tried: false, spoken: false, evidence: new Map() });
   }
   return entry.of.get(model.name);
 }
@@ -74,6 +76,7 @@ async function analyse(entry) {
   }
   draw(entry);
   shelf();
+  if (entry.state === "done" && entry.after) { entry.after(); entry.after = null; }
   if (entry === session.current && entry.state === "done" && !said(entry).prediction) again(entry);
 }
 
@@ -105,7 +108,7 @@ export function again(entry) {
   pump();
 }
 
-function remove(entry) {
+export function remove(entry) {
   entry.control?.abort();
   for (const one of entry.of.values()) one.running?.abort();
   api.forget("videos", entry.id);
@@ -152,14 +155,13 @@ export function setModel(model) {
 /** Draw what is known of an entry, where it is the one on show. */
 function draw(entry, { fresh = false } = {}) {
   if (entry !== session.current) { shelf(); return; }
-  const { info, progress, fault } = entry;
+  const { info, fault } = entry;
   const one = said(entry);
   $("#facts").textContent = info
     ? `${clock(info.seconds, 1)}, ${info.width} × ${info.height}, ${Number(info.rate).toFixed(2).replace(/\.?0+$/, "")} frames a second, ${info.codec}`
     : "";
   $("#notice").hidden = true;
-  if (progress) results.showProgress(progress.words, progress.share, progress.cancel);
-  else results.hideProgress();
+  progress.show(entry.progress);
   if (fault) results.notice($("#notice"), explained(fault), () => again(entry));
   else if (entry.state === "stopped") results.notice($("#notice"), { title: "Cancelled", text: "", action: "Send it again" }, () => again(entry));
   if (!one.prediction) {
@@ -231,12 +233,12 @@ const isLong = (entry) => entry.info.seconds > LONG * (session.model.clip_second
 function showTimeline(entry, one) {
   const run = (settings) => makeTimeline(entry, session.model, settings);
   if (one.timeline) {
-    timeline.show(one.timeline, session.model, one.job, { name: entry.name, run, onfail: (error) => fail(entry, error) });
+    timeline.show(one.timeline, session.model, one.job, { name: entry.name, run, onfail: (error) => timelineFailed(entry, one, error, () => run({})) });
     results.offerMoments(true);
-    return;
-  }
-  timeline.offer(run);
-  if (isLong(entry) && !one.running && !one.tried) run({});
+  } else timeline.offer(run);
+  timeline.wait(one.waiting);
+  if (one.fault) timeline.fault(...one.fault);
+  if (!one.timeline && isLong(entry) && !one.running && !one.tried) run({});
 }
 
 async function makeTimeline(entry, model, settings) {
@@ -246,12 +248,15 @@ async function makeTimeline(entry, model, settings) {
   const { signal } = control;
   Object.assign(one, { running: control, tried: true });
   const began = performance.now();
+  const shown = () => entry === session.current && model === session.model;
   const tell = (words, share = null) => {
-    entry.progress = { words, share, cancel: () => control.abort() };
-    if (entry === session.current) results.showProgress(words, share, entry.progress.cancel);
+    if (one.running !== control) return;
+    one.waiting = { words, share, cancel: () => control.abort() };
+    if (shown()) timeline.wait(one.waiting);
   };
   tell("Making the timeline…");
-  entry.fault = null;
+  one.fault = null;
+  timeline.fault(null);
   try {
     const onwait = (seconds) => tell(`The server is busy; trying again in ${Math.ceil(seconds)} s.`);
     const { job } = await api.startTimeline({ video: entry.id, model: model.name, ...settings }, { signal, onwait });
@@ -262,17 +267,22 @@ async function makeTimeline(entry, model, settings) {
     } });
     Object.assign(one, { timeline: result, job });
   } catch (error) {
-    if (!api.stopped(error)) entry.fault = error;
+    if (!api.stopped(error)) timelineFailed(entry, one, error, () => makeTimeline(entry, model, settings));
   }
   if (one.running !== control) return; // another one was started meanwhile
-  one.running = null;
-  entry.progress = null;
-  draw(entry);
-  if (entry === session.current && model === session.model) showTimeline(entry, one);
-  if (one.timeline && entry === session.current) tick(player.time);
+  Object.assign(one, { running: null, waiting: null });
+  if (!shown()) return;
+  showTimeline(entry, one);
+  tick(player.time);
 }
 
-function fail(entry, error) { entry.fault = error; draw(entry); }
+/** Say what is wrong below the title of the timeline; its button tries the same again. */
+function timelineFailed(entry, one, error, retry) {
+  const gone = error.status === 404 && error.code !== "unknown_job";
+  const act = gone ? () => { entry.after = retry; one.fault = null; one.timeline = null; stale(entry); } : retry;
+  one.fault = [explained(error), () => { one.fault = null; act(); }];
+  if (entry === session.current) timeline.fault(...one.fault);
+}
 
 /** What belongs to a moment: the label over the picture, the bars, the ribbon's playhead. */
 function tick(at) {

@@ -7,7 +7,7 @@ const STATES = { waiting: "Waiting", working: "Working…", failed: "Failed", st
 
 export function drawShelf(session, { select, remove }) {
   const { entries, current, model } = session;
-  $("#shelf").hidden = entries.length === 0;
+  $("#shelf").hidden = entries.length < 2;
   const focused = document.activeElement?.closest?.("#shelf [data-key]")?.dataset.key;
   $("#shelf-list").replaceChildren(...entries.map((entry) => {
     const prediction = entry.of.get(model?.name)?.prediction;
@@ -19,7 +19,7 @@ export function drawShelf(session, { select, remove }) {
         picture, el("span", { class: "names" }, el("span", { class: "file" }, entry.name), el("span", { class: "state" }, state))),
       el("button", { type: "button", class: "remove", "aria-label": `Remove ${entry.name}`, title: "Remove", onclick: () => remove(entry) }, icon("close")),
     );
-  }), el("li", {}, el("button", { type: "button", class: "tile add", onclick: () => $("#file").click() }, icon("plus"), "Another video")));
+  }));
   if (focused) $(`#shelf [data-key="${focused}"]`)?.focus();
 }
 

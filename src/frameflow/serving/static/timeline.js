@@ -1,9 +1,10 @@
 // A long video: its ribbon, the list of segments, filters, downloads; locked to the player.
 
 import * as api from "./api.js";
-import { $, $$, calm, clamp, clock, el, icon, lasting, percent, save } from "./util.js";
+import { $, $$, breakable, calm, clamp, clock, el, icon, lasting, percent, save } from "./util.js";
 import { look, swatch } from "./palette.js";
 import { player } from "./player.js";
+import { notice, Progress } from "./results.js";
 import { Ribbon, stacked } from "./ribbon.js";
 
 const LANES = 8; // classes with a lane of their own, where the model knows more
@@ -20,6 +21,8 @@ const ribbon = new Ribbon({
     if (fit) { fit.disabled = !drawn.zoomed; $("#zoom-out").disabled = !drawn.zoomed; }
   },
 });
+const failed = el("div", { class: "notice", role: "alert", hidden: true });
+const waiting = new Progress("timeline-progress");
 let shown = null; // { result, model, chosen: Set of labels, segments, moments, current, ... }
 
 export const timeline = {
@@ -37,6 +40,18 @@ export const timeline = {
     );
     place.hidden = false;
   },
+  /** Say that one is being made; null: none is. */
+  wait(now) {
+    if (!waiting.element.isConnected) place.firstElementChild?.after(waiting.element);
+    waiting.show(now);
+    for (const button of $$("#timeline-run, .settings button", place)) button.hidden = Boolean(now);
+  },
+  /** Say what went wrong, with a button that does `act`; null: nothing did. */
+  fault(words, act) {
+    if (!failed.isConnected) place.firstElementChild?.after(failed);
+    if (words) notice(failed, words, act);
+    else failed.hidden = true;
+  },
   close() { shown = null; place.hidden = true; place.replaceChildren(); player.spans(() => null); },
 
   show(result, model, job, { name, run, onfail }) {
@@ -46,7 +61,7 @@ export const timeline = {
     for (const { label, start, end } of segments) totals.set(label, (totals.get(label) ?? 0) + end - start);
     shown = { result, model, job, name, onfail, segments, moments, totals, chosen: null, current: null };
     shown.lanes = lanesOf(result, totals);
-    place.replaceChildren(title(result), toolbar(), words(result), el("div", { class: "frame" }, ribbon.element, ribbon.whole), filters(), table(), more(result, run));
+    place.replaceChildren(el("div", { class: "toolbar" }, title(), toolbar()), el("div", { class: "frame" }, ribbon.element, ribbon.whole), words(result), filters(), table(), more(result, run));
     place.hidden = false;
     player.spans(spanAt);
     redraw({ keep: false });
@@ -133,8 +148,7 @@ function title() { return el("h3", { id: "timeline-title" }, "Timeline"); }
 
 function toolbar() {
   const tool = (id, name, picture, act) => el("button", { type: "button", id, "aria-label": name, title: name, onclick: act }, picture);
-  return el(
-    "div", { class: "toolbar" },
+  return [
     el("div", { class: "group", role: "group", "aria-label": "Zoom" },
       tool("zoom-out", "Zoom out (−)", icon("minus"), () => ribbon.zoom(0.5)),
       tool("zoom-in", "Zoom in (+)", icon("plus"), () => ribbon.zoom(2)),
@@ -145,7 +159,7 @@ function toolbar() {
     el("div", { class: "group downloads", role: "group", "aria-label": "Download" },
       el("span", { class: "quiet", "aria-hidden": "true" }, "Download"),
       FORMS.map(([form, words, about]) => tool(`download-${form}`, `Download ${words}: ${about}`, words, () => fetchFile(form)))),
-  );
+  ];
 }
 
 async function fetchFile(form) {
@@ -202,7 +216,7 @@ function table() {
     el("td", {}, el("button", {
       type: "button", class: "plain",
       "aria-label": `${segment.label}, from ${clock(segment.start)} to ${clock(segment.end)}, ${percent(segment.probability)}`,
-    }, swatch(model.name, segment.label), segment.label)),
+    }, swatch(model.name, segment.label), el("span", {}, breakable(segment.label)))),
     el("td", { class: "number" }, clock(segment.start)),
     el("td", { class: "number" }, clock(segment.end)),
     el("td", { class: "number wide-only" }, lasting(segment.end - segment.start)),

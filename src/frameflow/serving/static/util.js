@@ -70,11 +70,17 @@ export function listed(words, last = "or") {
   return `${words.slice(0, -1).join(", ")} ${last} ${words.at(-1)}`;
 }
 
-/** Say something to a screen reader, once, when it is idle. */
+/** Say something to a screen reader, once, when it is idle; what follows does not silence it. */
 export function announce(text) {
-  const region = $("#announcer");
-  region.textContent = "";
-  setTimeout(() => { region.textContent = text; }, 60);
+  const line = el("p", {}, text);
+  $("#announcer").append(line);
+  setTimeout(() => line.remove(), 10_000);
+}
+
+/** A label that may break where its words meet: "Backhand|Slice", "jump_|rope". */
+export function breakable(label) {
+  const parts = label.split(/(?<=\p{Ll})(?=\p{Lu})|(?<=[_/-])/u);
+  return parts.flatMap((part, index) => (index ? [el("wbr"), part] : [part]));
 }
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

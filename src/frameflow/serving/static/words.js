@@ -15,15 +15,20 @@ const KNOWN = {
   507: ["The server's disk is full", "Nothing can be sent until there is room. Tell whoever runs the server."],
 };
 
+const GONE = {
+  unknown_job: ["The server no longer has this timeline", "Timelines are deleted a while after their last use."],
+  unknown_model: ["The server no longer has this model", "Load the page anew to see which it has."],
+};
+
 /** `{ title, text, action }`; action: what a button does about it, or null. */
 export function explained(error) {
   const status = error?.status ?? -1;
-  const [title, cure] = KNOWN[status] ?? ["Something went wrong", ""];
+  const [title, cure] = GONE[error?.code] ?? KNOWN[status] ?? ["Something went wrong", ""];
   // The server knows more than its status: its sentence first, then the cure.
   const said = status > 0 || status === -1 ? (error?.message ?? "") : "";
   const plain = /^The server answered \d+\.$/.test(said) ? "" : said;
   const text = [plain, error?.cure || cure].filter(Boolean).join(" ");
-  return { title, text, action: actionFor(status) };
+  return { title, text, action: error?.code === "unknown_job" ? "Make it again" : actionFor(status) };
 }
 
 function actionFor(status) {
@@ -63,5 +68,5 @@ export function scoreInWords(score) {
   const low = score.low, high = score.high;
   text += Number.isFinite(low) && Number.isFinite(high)
     ? ` (95 % interval ${share(low)} to ${share(high)} %)` : " (no interval)";
-  return score.note ? `${text}, ${score.note}` : text;
+  return score.note ? `${text}, measured on ${score.note}` : text;
 }
