@@ -1,0 +1,386 @@
+"""Segments of long videos whose boundaries are known: held-out clips of a run, joined.
+
+    python benchmarks/segments.py RUN
+    python benchmarks/segments.py RUN --orders 5 --repeat 4
+    python benchmarks/segments.py RUN --manifest ../shared/data/tennis7/manifest.csv --fold 0
+
+The clips of the run's test split (or of one fold of another manifest) are joined in several random
+orders, each into one long video; the true segments are where a label begins and ends, so neighbours
+of one label are one segment. With --repeat up to so many clips of one label follow each other, for
+actions of unequal lengths. Clips with labels that the run does not know become background, in which
+no segment is the right answer. Printed are
+
+    F1@10..50   segment F1 at 10, 25 and 50 % overlap (Lea et al., CVPR 2017)
+    frames      share of the frames with the right label, or rightly none
+    edit        the order of labels alone
+
+for the default rule, for each window's likeliest label by itself (raw), and for two references that
+no rule can have: the clips cut at the true boundaries and each predicted by itself (cut), by the
+default rule's threshold (cut, enter).
+
+    python benchmarks/segments.py --tune ../shared/data/tennis7/manifest.csv --without-fold 0
+    python benchmarks/segments.py --tune ... --without-fold 0 --also RUN --also-split val
+
+chooses the rule. It sees no test clip: runs are trained on inner folds of what is left without the
+fold, with all labels and with two of them held out as background, and the validation clips of
+further runs are joined as well. It prints the best rules and the default one.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frameflow import Manifest, train
+from frameflow.data.manifest import Sample
+from frameflow.data.spans import Span
+from frameflow.evaluation.segment_scores import SegmentScores, segment_scores
+from frameflow.inference.predictor import Predictor, load
+from frameflow.inference.timeline.compute import Timeline, timeline
+from frameflow.inference.timeline.plan import WindowPlan
+from frameflow.inference.timeline.segments import RAW, Segment, SegmentRule, find_segments
+from frameflow.video.decode import iter_frames
+from frameflow.video.probe import probe
+from frameflow.video.transform import resize
+from frameflow.video.write import write_video
+
+ARRAYS = {"starts": float, "ends": float, "probabilities": np.float32, "abstained": bool}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A long video made of clips, and what is known of it.
+
+    ``clips`` are the spans of the single clips, ``truth`` those of labels that the run knows,
+    neighbours of one label joined; ``said`` is what the run says of each clip by itself.
+    """
+
+    line: Timeline
+    clips: list[Span]
+    truth: list[Span]
+    said: list[tuple[str, float]]
+
+
+def order_of(samples: Sequence[Sample], seed: int, repeat: int) -> list[int]:
+    """A random order in which up to ``repeat`` clips of one label follow each other."""
+    rng = np.random.default_rng(seed)
+    if repeat == 1:
+        return rng.permutation(len(samples)).tolist()
+    waiting: dict[str, list[int]] = {}
+    for row in rng.permutation(len(samples)).tolist():
+        waiting.setdefault(samples[row].label, []).append(row)
+    runs = []
+    for rows in waiting.values():
+        while rows:
+            runs.append(
+                [rows.pop() for _ in range(min(len(rows), int(rng.integers(1, repeat + 1))))]
+            )
+    return [row for place in rng.permutation(len(runs)) for row in runs[place]]
+
+
+def frames_of(
+    path: Path, sample: Sample, rate: float, size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """The frames of a clip at a rate and in a size, black around those of another shape."""
+    info = probe(path)
+    start = sample.start or 0.0
+    end = info.duration if sample.end is None else min(sample.end, info.duration)
+    scale = min(size[0] / info.width, size[1] / info.height)
+    own = (max(1, round(info.width * scale)), max(1, round(info.height * scale)))
+    left, top = (size[0] - own[0]) // 2, (size[1] - own[1]) // 2
+    tick, count, shown = 0, max(1, round((end - start) * rate)), None
+    for _, seconds, frame in iter_frames(path):
+        while shown is not None and tick < count and start + (tick + 0.5) / rate <= seconds:
+            yield shown
+            tick += 1
+        if (info.width, info.height) == size:
+            shown = frame
+        else:
+            shown = np.zeros((size[1], size[0], 3), np.uint8)
+            shown[top : top + own[1], left : left + own[0]] = resize(frame[None], own)[0]
+    while shown is not None and tick < count:
+        yield shown
+        tick += 1
+
+
+def join(manifest: Manifest, rows: Sequence[int], path: Path) -> list[Span]:
+    """Write the clips one after the other; where each lies."""
+    samples = list(manifest)
+    infos = [probe(manifest.path(samples[row])) for row in rows]
+    rate = float(np.median([info.rate for info in infos]))
+    sizes = [(info.width, info.height) for info in infos]
+    size = max(set(sizes), key=sizes.count)
+    clips: list[Span] = []
+
+    def all_frames() -> Iterator[np.ndarray]:
+        count = 0
+        for row in rows:
+            begin = count
+            for frame in frames_of(manifest.path(samples[row]), samples[row], rate, size):
+                yield frame
+                count += 1
+            clips.append(Span("", begin / rate, count / rate, samples[row].label))
+
+    write_video(path, all_frames(), rate=rate, quality=12)
+    return clips
+
+
+def merge(clips: Sequence[Span], labels: Sequence[str]) -> list[Span]:
+    """The true segments: neighbours of one label are one, labels that are not known are none."""
+    merged: list[Span] = []
+    for one in clips:
+        if one.label not in labels:
+            continue
+        if merged and merged[-1].label == one.label and merged[-1].end == one.start:
+            merged[-1] = replace(merged[-1], end=one.end)
+        else:
+            merged.append(one)
+    return merged
+
+
+def make(
+    predictor: Predictor,
+    manifest: Manifest,
+    kept: Path,
+    *,
+    orders: int,
+    repeat: int,
+    most: int | None = None,
+) -> list[Joined]:
+    """Joined videos in several orders, and their timelines; kept in a folder for another time."""
+    samples = list(manifest)
+    made = []
+    for seed in range(orders):
+        path = kept / f"{repeat}-{seed}-{most}.json"
+        if path.exists():
+            made.append(read_joined(path))
+            continue
+        rows = order_of(samples, seed, repeat)[:most]
+        found = predictor.predict([manifest.path(samples[row]) for row in rows])
+        if bad := [str(one) for one in found if isinstance(one, Exception)]:
+            raise SystemExit(f"clips that cannot be read: {bad[:3]}")
+        said = [(one.label, one.probability) for one in found]  # type: ignore[union-attr]
+        video = kept / "joined.mp4"
+        clips = join(manifest, rows, video)
+        line = timeline(predictor, video)
+        video.unlink()
+        made.append(Joined(line, clips, merge(clips, predictor.labels), said))
+        path.write_text(json.dumps(plain(made[-1])))
+    return made
+
+
+def plain(made: Joined) -> dict[str, Any]:
+    """For JSON."""
+    line = {f.name: getattr(made.line, f.name) for f in fields(Timeline)}
+    line |= {name: line[name].tolist() for name in ARRAYS} | {"plan": asdict(made.line.plan)}
+    clips, truth = ([astuple(one) for one in spans] for spans in (made.clips, made.truth))
+    return {"line": line, "clips": clips, "truth": truth, "said": made.said}
+
+
+def read_joined(path: Path) -> Joined:
+    said = json.loads(path.read_text())
+    line = said["line"]
+    line |= {name: np.array(line[name], dtype=kind) for name, kind in ARRAYS.items()}
+    line |= {"labels": tuple(line["labels"]), "plan": WindowPlan(**line["plan"])}
+    clips, truth = ([Span(*one) for one in said[name]] for name in ("clips", "truth"))
+    return Joined(Timeline(**line), clips, truth, [(a, b) for a, b in said["said"]])
+
+
+def score(made: Sequence[Joined], found: Sequence[Sequence[Span | Segment]]) -> SegmentScores:
+    lengths = [one.clips[-1].end for one in made]
+    rates = [one.line.rate for one in made]
+    return segment_scores([one.truth for one in made], found, lengths, rates=rates)
+
+
+def by_rule(made: Sequence[Joined], rule: SegmentRule) -> SegmentScores:
+    return score(made, [find_segments(one.line, rule) for one in made])
+
+
+def cut(made: Sequence[Joined], least: float) -> SegmentScores:
+    """What the run says of each clip by itself, between true boundaries."""
+    said = [
+        merge(
+            [
+                replace(clip, label=label if share >= least else "")
+                for clip, (label, share) in zip(one.clips, one.said)
+            ],
+            one.line.labels,
+        )
+        for one in made
+    ]
+    return score(made, said)
+
+
+def figures(scores: SegmentScores) -> str:
+    values = [*scores.f1.values(), scores.frame_accuracy, scores.edit]
+    return "".join(f"{value:8.3f}" for value in values) + f"{scores.found:7d} of {scores.true}"
+
+
+HEADER = f"{'':<26}{'F1@10':>8}{'F1@25':>8}{'F1@50':>8}{'frames':>8}{'edit':>8}  segments"
+
+
+def report(made: Sequence[Joined], rule: SegmentRule) -> None:
+    clips = [(clip, said) for one in made for clip, said in zip(one.clips, one.said)]
+    known = [(c, s) for c, s in clips if c.label in made[0].line.labels]
+    right = np.mean([clip.label == label for clip, (label, _) in known])
+    seconds = sum(one.line.duration for one in made)
+    plan = made[0].line.plan
+    print(
+        f"{len(made)} joined videos of {len(made[0].clips)} clips, {seconds / len(made):.0f} s "
+        f"each; {1 - len(known) / len(clips):.0%} of the clips background; "
+        f"windows of {plan.length:.2f} s every {plan.stride:.2f} s"
+    )
+    print(f"top-1 of the clips by themselves, where the run knows the label: {right:.3f}")
+    print(HEADER)
+    print(f"{'default rule':<26}{figures(by_rule(made, rule))}")
+    print(f"{'raw: likeliest label':<26}{figures(by_rule(made, RAW))}")
+    print(f"{'cut at true boundaries':<26}{figures(cut(made, 0))}")
+    print(f"{'cut, enter ' + format(rule.enter, 'g'):<26}{figures(cut(made, rule.enter))}")
+
+
+# Choosing the rule -----------------------------------------------------------------------------
+
+SMOOTH = (0.0, 0.5, 1.0, 1.5, 2.0)  # windows
+ENTER, LEAVE = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6), (0.5, 0.7, 0.85, 1.0)  # leave: shares of enter
+SHORTEST, GAP = (0.0, 0.25, 0.5, 0.75), (0.0, 0.5, 1.0)  # windows
+
+
+def rules() -> Iterator[tuple[str, SegmentRule]]:
+    """Rules, and what they are; their seconds are shares of a window."""
+    for smooth, enter, leave, shortest, gap in product(SMOOTH, ENTER, LEAVE, SHORTEST, GAP):
+        if enter == 0 and (leave < 1 or gap):
+            continue  # where there is always a label there is nothing to leave or to close
+        name = f"smooth {smooth:g}, enter {enter:g}, leave {leave * enter:.3g}"
+        yield (
+            f"{name}, shortest {shortest:g}, gap {gap:g}",
+            SegmentRule(smooth, enter, leave * enter, shortest, gap),
+        )
+
+
+def scaled(rule: SegmentRule, length: float) -> SegmentRule:
+    """The rule with its shares of a window as seconds."""
+    assert rule.smooth is not None
+    assert rule.shortest is not None
+    assert rule.gap is not None
+    return replace(
+        rule,
+        smooth=rule.smooth * length,
+        shortest=rule.shortest * length,
+        gap=rule.gap * length,
+    )
+
+
+def worth(scores: SegmentScores) -> float:
+    """What is chosen by: the mean of the three F1 and of the frames."""
+    return float(np.mean([*scores.f1.values(), scores.frame_accuracy]))
+
+
+def inner_sets(
+    source: Path, without: int, folder: Path, recipe: str, orders: int
+) -> Iterator[tuple[str, list[Joined]]]:
+    """Joined clips of inner folds: with all labels known, and with two of them background."""
+    manifest = Manifest.read(source).where(lambda s: s.fold not in (None, without))
+    labels = list(manifest.labels)
+    for turn, fold in enumerate(sorted({s.fold for s in manifest} - {None})):
+        strange = {labels[(2 * turn) % len(labels)], labels[(2 * turn + 1) % len(labels)]}
+        for name, kept in (("all", labels), ("some", [n for n in labels if n not in strange])):
+            out = folder / f"inner-{fold}-{name}"
+            if not (out / "model.json").exists():
+                train(manifest, recipe=recipe, fold=fold, classes=kept, out=out)
+            clips = manifest.where(lambda s, fold=fold: s.fold == fold)
+            predictor = load(out)
+            for repeat in (1, 4):
+                made = make(predictor, clips, out, orders=orders, repeat=repeat)
+                yield f"{name} labels, runs of {repeat}", made
+
+
+def tune(options: argparse.Namespace, folder: Path) -> None:
+    sets: dict[str, list[list[Joined]]] = {}
+    for name, made in inner_sets(
+        options.tune, options.without_fold, folder, options.recipe, options.orders
+    ):
+        sets.setdefault(name, []).append(made)
+    for run in options.also:
+        manifest = Manifest.read(run / "manifest.csv").split(options.also_split)
+        for repeat in (1, 4):
+            name = f"{run.name} {options.also_split}"
+            (folder / name).mkdir(exist_ok=True)
+            made = make(
+                load(run), manifest, folder / name, orders=options.orders, repeat=repeat,
+                most=options.clips,
+            )  # fmt: skip
+            sets.setdefault(f"{name}, runs of {repeat}", []).append(made)
+    found: list[tuple[float, str, list[float]]] = []
+    for name, rule in rules():
+        per_set = [
+            float(np.mean([worth(by_rule(m, scaled(rule, m[0].line.plan.length))) for m in group]))
+            for group in sets.values()
+        ]
+        found.append((float(np.mean(per_set)), name, per_set))
+    found.sort(reverse=True)
+    default = [float(np.mean([worth(by_rule(m, SegmentRule())) for m in g])) for g in sets.values()]
+    raw = [float(np.mean([worth(by_rule(m, RAW)) for m in g])) for g in sets.values()]
+    print("sets, in the order of the columns: " + "; ".join(sets))
+    print("the mean of F1@10, F1@25, F1@50 and frames; seconds are shares of the window")
+    for mean, name, per_set in [
+        *found[: options.show],
+        (float(np.mean(default)), "the default rule", default),
+        (float(np.mean(raw)), "raw", raw),
+    ]:
+        print(f"{mean:7.4f}  {' '.join(f'{value:.3f}' for value in per_set)}  {name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", nargs="?", type=Path)
+    parser.add_argument("--split", default="test", help="of the run's manifest")
+    parser.add_argument("--manifest", type=Path, help="clips of this one instead")
+    parser.add_argument("--fold", type=int, help="of --manifest")
+    parser.add_argument("--orders", type=int, default=3)
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="clips of one label in a row, at most"
+    )
+    parser.add_argument(
+        "--clips", type=int, help="of a joined video, at most; of --tune: of --also"
+    )
+    parser.add_argument("--tune", type=Path, help="a manifest with folds")
+    parser.add_argument("--without-fold", type=int, default=0)
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="runs")
+    parser.add_argument("--also-split", default="val")
+    parser.add_argument("--show", type=int, default=12)
+    parser.add_argument("--folder", type=Path, help="keep runs and timelines here")
+    options = parser.parse_args()
+    logging.getLogger("frameflow").setLevel(logging.ERROR)
+    folder = options.folder or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    if options.tune:
+        tune(options, folder)
+        return
+    if options.run is None:
+        parser.error("name a run, or --tune MANIFEST")
+    predictor = load(options.run)
+    if options.manifest:
+        manifest = Manifest.read(options.manifest)
+        manifest = manifest.where(lambda s: options.fold is None or s.fold == options.fold)
+    else:
+        manifest = Manifest.read(options.run / "manifest.csv").split(options.split)
+    made = make(
+        predictor, manifest, folder, orders=options.orders, repeat=options.repeat,
+        most=options.clips,
+    )  # fmt: skip
+    report(made, SegmentRule())
+
+
+if __name__ == "__main__":
+    main()
