@@ -287,5 +287,5 @@ class TestPredict:
 
     def test_a_table_that_cannot_be_written(self, run, frameflow) -> None:
         said = frameflow("predict RUN VIDEOS/Rückhand/00.mp4 --engine torch --csv VIDEOS")
-        assert said.code == 1
-        assert "VIDEOS" in said.error
+        assert said.code == 2
+        assert said.error == "VIDEOS is a folder: name a file in it."

@@ -31,7 +31,9 @@ class RowFile:
     def __init__(self, path: Path, *, append: bool = False) -> None:
         self._path = path
         try:
-            self._file = open(path, "ab" if append else "wb", buffering=0)  # noqa: SIM115
+            if not append:
+                path.open("wb").close()
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise FrameFlowError(_said(path, error)) from None
 

@@ -222,7 +222,9 @@ class CsvResults(_Results):
 
     def _saved(self) -> Iterator[tuple[str, tuple[str, str], str]]:
         rows = rows_of_csv(self.path)
-        header, names = next(rows, []), self.columns.names
+        header, names = next(rows, None), self.columns.names
+        if header is None:
+            return  # not even its header was written whole
         _check_header(self.path, header, names)
         model, size, modified = (names.index(name) for name in ("model", "bytes", "modified"))
         for cells in rows:

@@ -115,7 +115,7 @@ def small_gif(prediction: Prediction, *, side: int, frames: int) -> tuple[bytes,
     rate = min(max(len(indices) / max(info.duration, 1e-6), 2.0), 12.5)
     with tempfile.TemporaryDirectory(prefix="frameflow-") as folder:
         path = Path(folder, "small.gif")
-        write_gif(path, shown, rate=rate, width=None, colours=64)
+        write_gif(path, shown, rate=rate, width=None, colours=128)
         return path.read_bytes(), shown.shape[2], shown.shape[1]
 
 

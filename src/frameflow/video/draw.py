@@ -19,7 +19,7 @@ _MOST = 0.36  # of the height that the band may take
 _KEPT = 400  # rendered overlays: a video says the same thing for many frames
 _PAPER, _OPACITY = (14, 16, 20), 0.74
 _INK = (255, 255, 255)
-_BAR, _REST = (24, 110, 190), (84, 92, 104)  # of what is answered, and of the other labels
+_BAR, _REST = (18, 92, 170), (84, 92, 104)  # of what is answered, and of the other labels
 _BAR_OPACITY = 0.9
 _LINE, _TRACK = (255, 190, 60), (70, 74, 82)  # how far the video is
 
