@@ -58,7 +58,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def _served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``run`` (random weights, calibrated, with a card and a report) and clips."""
     import torch
 
@@ -167,32 +167,32 @@ def _wait_until_ready(http: httpx.Client, service: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(_served: Path, _one_thread: None) -> Iterator[Server]:
+def server(served: Path, _one_thread: None) -> Iterator[Server]:
     """A server without a token, with samples."""
-    with running(_served, samples=_served / "clips") as started:
+    with running(served, samples=served / "clips") as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def make_server(_served: Path, _one_thread: None) -> Iterator[Callable[..., Server]]:
+def make_server(served: Path, _one_thread: None) -> Iterator[Callable[..., Server]]:
     """``make_server(token="secret", ...)``: servers with options of `Settings`.
 
     ``runs=[(name or None, folder), ...]`` serves others than the tiny run.
     """
     with contextlib.ExitStack() as stack:
-        yield lambda **options: stack.enter_context(running(_served, **options))
+        yield lambda **options: stack.enter_context(running(served, **options))
 
 
 @pytest.fixture
-def run_copy(_served: Path, tmp_path: Path) -> Path:
+def run_copy(served: Path, tmp_path: Path) -> Path:
     """A copy of the tiny run that a test may break."""
-    return Path(shutil.copytree(_served / "run", tmp_path / "copied run"))
+    return Path(shutil.copytree(served / "run", tmp_path / "copied run"))
 
 
 @pytest.fixture(scope="session")
-def served_clips(_served: Path) -> list[Path]:
+def served_clips(served: Path) -> list[Path]:
     """The tiny clips: 3 seconds at 12 frames a second, 60 x 48."""
-    return sorted((_served / "clips").glob("*.mp4"))
+    return sorted((served / "clips").glob("*.mp4"))
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from frameflow.serving.limits import Refused
 
 
 @pytest.fixture(scope="module")
-def predictor(_served: Path, _one_thread: None) -> Any:
+def predictor(served: Path, _one_thread: None) -> Any:
     from frameflow.inference.predictor import load
 
-    return load(_served / "run", engine="torch", views=2)
+    return load(served / "run", engine="torch", views=2)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_features_are_the_same_to_the_bit(predictor: Any, clips: list[Any], coun
         assert np.array_equal(mask, own)
 
 
-def test_streams_and_crops_keep_their_places(served_clips: list[Path], _one_thread: None) -> None:
+def test_streams_and_crops_keep_their_places(served_clips: list[Path]) -> None:
     """A stream with three crops beside one that sees the whole frame."""
     from frameflow.config import load_recipe
     from frameflow.inference.predictor import Predictor
@@ -91,11 +91,11 @@ def test_what_comes_meanwhile_is_one_batch(predictor: Any, clips: list[Any], gat
 
 
 def test_another_model_waits_for_its_own_turn(
-    predictor: Any, clips: list[Any], gate: Any, _served: Path
+    predictor: Any, clips: list[Any], gate: Any, served: Path
 ) -> None:
     from frameflow.inference.predictor import load
 
-    other = load(_served / "run", engine="torch", views=2)
+    other = load(served / "run", engine="torch", views=2)
     batcher = Batcher(8)
     futures = [batcher.submit(predictor, "a", clips[0], 1)]
     assert gate.begun.wait(30)

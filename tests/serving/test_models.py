@@ -27,13 +27,13 @@ def test_names_are_unique(given: list[tuple[str | None, str]], names: list[str])
     assert [name for name, _ in unique_names(runs)] == names
 
 
-def test_one_name_for_two_runs_is_refused(_served: Path) -> None:
+def test_one_name_for_two_runs_is_refused(served: Path) -> None:
     with pytest.raises(UsageError, match="Two runs are named 'a'"):
-        unique_names([("a", _served / "run"), ("a", _served / "run")])
+        unique_names([("a", served / "run"), ("a", served / "run")])
     with pytest.raises(UsageError, match="No run is named"):
         unique_names([])
     with pytest.raises(UsageError, match="is no finished run"):
-        check_runs([(None, _served / "run"), (None, _served / "clips")])
+        check_runs([(None, served / "run"), (None, served / "clips")])
 
 
 def test_models_are_listed(server: Any) -> None:

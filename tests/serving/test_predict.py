@@ -110,9 +110,9 @@ def test_what_is_one_no_more_is_422(server: Any) -> None:
 
 
 def test_several_runs_answer_by_name(
-    make_server: Callable[..., Any], run_copy: Path, _served: Path
+    make_server: Callable[..., Any], run_copy: Path, served: Path
 ) -> None:
-    runs = [(None, _served / "run"), ("zweiter", run_copy)]
+    runs = [(None, served / "run"), ("zweiter", run_copy)]
     server = make_server(runs=runs, views=2, batch=1)
     said = predict(server, server.clips[0], model="zweiter").json()
     assert (said["model"], said["views"]) == ("zweiter", 2)

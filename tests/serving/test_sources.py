@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from frameflow.serving.limits import Refused
 from frameflow.serving.sources import confined
@@ -90,14 +91,13 @@ def test_all_else_is_refused(root: Path, text: str, status: int) -> None:
 def test_whatever_is_named_nothing_outside_is_opened(root: Path, text: str) -> None:
     try:
         found = confined(root, text)
-    except Refused as refused:
-        assert refused.status in (403, 404)
-    else:
-        assert found.is_relative_to(root.resolve())
-        assert found.read_bytes() in (b"a", b"b")
+    except Refused:
+        return
+    assert found.is_relative_to(root.resolve())
+    assert found.read_bytes() in (b"a", b"b")
 
 
-def test_paths_are_off_unless_opened(root: Path) -> None:
+def test_paths_are_off_unless_opened() -> None:
     with pytest.raises(Refused) as refused:
         confined(None, "a.mp4")
     assert (refused.value.status, refused.value.code) == (403, "paths_off")
@@ -105,13 +105,13 @@ def test_paths_are_off_unless_opened(root: Path) -> None:
 
 
 def test_a_server_that_allows_them_reads_them(
-    make_server: Callable[..., Any], _served: Path
+    make_server: Callable[..., Any], served: Path
 ) -> None:
-    server = make_server(allow_paths=_served / "clips")
+    server = make_server(allow_paths=served / "clips")
     said = server.http.post("/v1/predict", data={"path": "sitzt/05.mp4"})
     assert (said.status_code, said.json()["video"]) == (200, "sitzt/05.mp4")
     for path, status in (("../run/model.json", 403), ("06.mp4", 404), ("sitzt", 404)):
         answer = server.http.post("/v1/predict", data={"path": path})
         assert answer.status_code == status
-    assert (_served / "clips" / "sitzt" / "05.mp4").exists()
+    assert (served / "clips" / "sitzt" / "05.mp4").exists()
     assert server.service.uploads.count == 0

@@ -9,7 +9,6 @@ from frameflow.serving.gate import Gate, host_names
 from frameflow.serving.settings import Settings
 
 if TYPE_CHECKING:
-
     from frameflow.serving.service import Service
 
 ABOUT = """Say what happens in videos, with runs that FrameFlow trained.
@@ -33,6 +32,7 @@ def build_app(runs: Sequence[tuple[str, Path]], settings: Settings) -> "tuple[Ga
     from frameflow import __version__
     from frameflow.serving.faults import add_handlers
     from frameflow.serving.routes import explain, health, models, predict, timeline, videos
+    from frameflow.serving.schemas import with_faults
     from frameflow.serving.service import Service
 
     service = Service(runs, settings)
@@ -51,6 +51,8 @@ def build_app(runs: Sequence[tuple[str, Path]], settings: Settings) -> "tuple[Ga
         redoc_url=None,
     )
     add_handlers(app)
+    plain = app.openapi
+    app.openapi = lambda: with_faults(plain())  # type: ignore[method-assign]
     for part in (health, models, videos, predict, timeline, explain):
         app.include_router(part.router(service))
     gate = Gate(

@@ -141,8 +141,9 @@ class JobState(BaseModel):
                 "job": "wMTWYb3vFr6AYUXuqtM0yQ", "state": "done", "progress": 1.0,
                 "result": {
                     "video": "match.mp4", "labels": ["Serve", "Smash"], "duration": 600.0,
-                    "starts": [0.0, 0.5], "ends": [2.0, 2.5],
-                    "probabilities": [[0.9, 0.1], [0.8, 0.2]],
+                    "starts": [0.0, 0.5], "ends": [2.0, 2.5], "moments": [1.0, 1.5],
+                    "probabilities": [[0.9, 0.1], [0.8, 0.2]], "abstained": [False, False],
+                    "multilabel": False,
                     "segments": [
                         {"start": 0.0, "end": 2.5, "label": "Serve", "probability": 0.85,
                          "peak": 0.9}
@@ -176,18 +177,25 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that may answer with these errors."""
     return {
         status: {
-            "model": Faults,
             "description": _MEANING[status][1],
             "content": {
                 "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Faults"},
                     "example": {
                         "error": dict(zip(("code", "message"), _MEANING[status], strict=True))
-                    }
+                    },
                 }
             },
         }
         for status in statuses
     }
+
+
+def with_faults(schema: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI schema that also knows the form of errors, which `errors` refers to."""
+    found = Faults.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["components"]["schemas"] |= {**found.pop("$defs"), "Faults": found}
+    return schema
 
 
 VIDEO_FIELDS = {

@@ -96,7 +96,7 @@ def router(service: "Service") -> APIRouter:
         return JSONResponse(service.jobs.cancel(job).to_dict())
 
     @routes.get(
-        "/jobs/{job}/timeline.{form}", responses=errors(404, 409), response_class=Response,
+        "/jobs/{job}/timeline.{form}", responses=errors(404, 409, 422), response_class=Response,
         summary="The timeline as a file: csv, json, vtt, srt or eaf",
     )  # fmt: skip
     async def download(job: str, form: Literal["csv", "json", "vtt", "srt", "eaf"]) -> Response:
@@ -172,7 +172,7 @@ def _timeline(
     request = ShotRequest(tuple(model.predictor.encoder.requests), plan.grid)
     shots = service.reader.shots(source.path, request, cancelled=job.cancelled)
     try:
-        with contextlib.closing(shots):  # type: ignore[type-var]
+        with contextlib.closing(shots):
             found = timeline(
                 model.predictor,
                 source.name,

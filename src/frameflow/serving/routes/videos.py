@@ -56,7 +56,8 @@ def router(service: "Service") -> APIRouter:
         return Response(status_code=204)
 
     @routes.get(
-        "/videos/{video}/file", responses={**_PLAYED, **errors(404)}, response_class=FileResponse,
+        "/videos/{video}/file", response_class=FileResponse,
+        responses={**_PLAYED, **errors(404, 422)},
         summary="The video as it was sent, whole or a range of it",
     )  # fmt: skip
     def file(video: str) -> Response:
