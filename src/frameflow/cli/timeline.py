@@ -118,14 +118,14 @@ def timeline(
             )
             for path in written:
                 typer.echo(f"Wrote {path}.", err=True)
-            if table:
+            if table is not None:
                 table.add(one.timeline, one.segments)
             entries.append(timeline_dict(one.timeline, one.segments))
             if known:
                 entries[-1]["scores"] = scored.add(one, true).to_dict()
             if not as_json:
                 _print(one.timeline, one.segments, short=bool(outputs))
-    if table:
+    if table is not None:
         table.write()
         typer.echo(f"Wrote {table.path}: {len(table)} segments.", err=True)
     total = scored.all()
