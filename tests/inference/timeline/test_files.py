@@ -199,3 +199,36 @@ def test_what_cannot_be_written_is_said(make_timeline: Make, tmp_path: Path) -> 
     with pytest.raises(FrameFlowError, match=r"no such/spans.csv cannot be written: No such file"):
         write_timeline(tmp_path / "no such" / "spans.csv", given_, SEGMENTS)
     assert not list(tmp_path.iterdir()), "and nothing is left behind"
+
+
+def test_a_browser_shows_the_subtitles(
+    make_timeline: Make, browser: Any, film: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Chromium's own player reads the cues, and shows the one of the moment."""
+    video = film(tmp_path / "film.mp4", scene=1, seed=1)
+    found = [Segment(0, 0.5, "first", 0.8, 0.9), *SEGMENTS[1:], Segment(0.5, 1, STRANGE, 0.5, 0.6)]
+    bodies = {
+        "/": ("text/html", b"<!doctype html><video src=v.mp4 muted><track default src=s.vtt>"),
+        "/v.mp4": ("video/mp4", video.read_bytes()),
+        "/s.vtt": ("text/vtt", timeline_text(line(make_timeline), found, "vtt").encode()),
+    }
+
+    def answer(route: Any) -> None:
+        kind, body = bodies[route.request.url.removeprefix("http://films.test")]
+        route.fulfill(status=200, content_type=kind, body=body)
+
+    page = browser.new_page()
+    page.route("http://films.test/**", answer)
+    page.goto("http://films.test/")
+    page.wait_for_function("document.querySelector('track').readyState == 2")
+    cues = page.evaluate(
+        "[...document.querySelector('track').track.cues]"
+        ".map(cue => [cue.startTime, cue.endTime, cue.getCueAsHTML().textContent])"
+    )
+    page.close()
+    assert cues == [
+        [0, 0.5, "first 80%"],
+        [0.5, 1, f"{STRANGE} 50%"],
+        [1.25, 3, f"{STRANGE} 51%"],
+        [3600.5, 7261, "two lines 100%"],
+    ]
