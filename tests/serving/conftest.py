@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -132,14 +131,14 @@ def running(root: Path, **options: Any) -> Iterator[Server]:
     """A server until the block ends; ``options`` are those of `Settings`."""
     from frameflow.serving.app import build_app
     from frameflow.serving.models import check_runs
-    from frameflow.serving.server import make_server
+    from frameflow.serving.server import address_of, listen, make_server
     from frameflow.serving.settings import Settings
 
     runs = options.pop("runs", [(None, root / "run")])
     settings = Settings(**{"engine": "torch", "workers": 2, **options})
     app, service = build_app(check_runs(runs), settings)
-    listening = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    listening = listen("127.0.0.1", 0)
+    url = address_of(listening)
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -114,6 +114,21 @@ def test_a_run_that_turns_out_damaged_ends_the_server(
     assert list(private_temp.iterdir()) == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
+def test_answers_do_not_wait_for_acknowledgements(host: str) -> None:
+    """asyncio sets TCP_NODELAY where the socket says that it is one of TCP."""
+    from frameflow.serving.server import address_of, listen
+
+    try:
+        listening = listen(host, 0)
+    except UsageError:
+        pytest.skip(f"{host} is none of this machine's addresses")
+    with listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        address = address_of(listening)
+        assert address.startswith("http://[::1]:" if ":" in host else "http://127.0.0.1:")
+
+
 # A process of its own ---------------------------------------------------------------------------
 
 
