@@ -22,8 +22,9 @@ default rule's threshold (cut, enter).
     python benchmarks/segments.py --tune ... --without-fold 0 --also RUN --also-split val
 
 chooses the rule. It sees no test clip: runs are trained on inner folds of what is left without the
-fold, with all labels and with two of them held out as background, and the validation clips of
-further runs are joined as well. It prints the best rules and the default one.
+fold, with all labels, and with two of them held out as background (then up to 4 clips of a label in
+a row); the validation clips of further runs are joined as well. It prints the best rules and the
+default one.
 """
 
 import argparse
@@ -155,8 +156,12 @@ def make(
     orders: int,
     repeat: int,
     most: int | None = None,
+    alone: bool = True,
 ) -> list[Joined]:
-    """Joined videos in several orders, and their timelines; kept in a folder for another time."""
+    """Joined videos in several orders, and their timelines; kept in a folder for another time.
+
+    With ``alone`` each clip is predicted by itself, too.
+    """
     samples = list(manifest)
     made = []
     for seed in range(orders):
@@ -165,7 +170,7 @@ def make(
             made.append(read_joined(path))
             continue
         rows = order_of(samples, seed, repeat)[:most]
-        found = predictor.predict([manifest.path(samples[row]) for row in rows])
+        found = predictor.predict([manifest.path(samples[row]) for row in rows]) if alone else []
         if bad := [str(one) for one in found if isinstance(one, Exception)]:
             raise SystemExit(f"clips that cannot be read: {bad[:3]}")
         said = [(one.label, one.probability) for one in found]  # type: ignore[union-attr]
@@ -285,7 +290,7 @@ def worth(scores: SegmentScores) -> float:
 
 
 def inner_sets(
-    source: Path, without: int, folder: Path, recipe: str, orders: int
+    source: Path, without: int, folder: Path, recipe: str, orders: int, most: int | None
 ) -> Iterator[tuple[str, list[Joined]]]:
     """Joined clips of inner folds: with all labels known, and with two of them background."""
     manifest = Manifest.read(source).where(lambda s: s.fold not in (None, without))
@@ -298,15 +303,15 @@ def inner_sets(
                 train(manifest, recipe=recipe, fold=fold, classes=kept, out=out)
             clips = manifest.where(lambda s, fold=fold: s.fold == fold)
             predictor = load(out)
-            for repeat in (1, 4):
-                made = make(predictor, clips, out, orders=orders, repeat=repeat)
-                yield f"{name} labels, runs of {repeat}", made
+            repeat = 1 if name == "all" else 4
+            made = make(predictor, clips, out, orders=orders, repeat=repeat, most=most, alone=False)
+            yield f"{name} labels, runs of {repeat}", made
 
 
 def tune(options: argparse.Namespace, folder: Path) -> None:
     sets: dict[str, list[list[Joined]]] = {}
     for name, made in inner_sets(
-        options.tune, options.without_fold, folder, options.recipe, options.orders
+        options.tune, options.without_fold, folder, options.recipe, options.orders, options.clips
     ):
         sets.setdefault(name, []).append(made)
     for run in options.also:
@@ -316,7 +321,7 @@ def tune(options: argparse.Namespace, folder: Path) -> None:
             (folder / name).mkdir(exist_ok=True)
             made = make(
                 load(run), manifest, folder / name, orders=options.orders, repeat=repeat,
-                most=options.clips,
+                most=options.clips, alone=False,
             )  # fmt: skip
             sets.setdefault(f"{name}, runs of {repeat}", []).append(made)
     found: list[tuple[float, str, list[float]]] = []
