@@ -76,6 +76,29 @@ def run(_made: Path, tmp_path: Path) -> Path:
     return tmp_path / "made" / "first run"
 
 
+@pytest.fixture(scope="session")
+def blobs() -> Callable[..., np.ndarray]:
+    """``blobs(seed, frames=12, side=48)``: (T, H, W, 3), drifting colours."""
+    return clip
+
+
+@pytest.fixture
+def settle() -> Callable[..., None]:
+    """Give a run a calibration and a refusal: ``settle(run, scale=, quantile=, threshold=)``."""
+    from frameflow.evaluation.abstain import Refusal
+    from frameflow.evaluation.calibration import Calibration
+    from frameflow.models.recognizer import Recognizer
+
+    def change(run: Path, *, scale: float, quantile: float | None, threshold: float | None) -> None:
+        recognizer = Recognizer.load(run)
+        calibration = Calibration("temperature", (scale,) * 3, (0.0,) * 3, "50 clips", 50)
+        refusal = Refusal(0.1, quantile, threshold, 0.95, None, 50, 12, "groups", "50 clips")
+        settled = {"calibration": calibration.to_dict(), "refusal": refusal.to_dict()}
+        recognizer.save(run, extra=settled | {"refusal_reason": ""})
+
+    return change
+
+
 @pytest.fixture
 def clips(run: Path) -> list[Path]:
     """The clips of the run's manifest, in its order."""

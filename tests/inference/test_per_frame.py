@@ -1,7 +1,7 @@
 """What is said around every frame: rows, windows, rolling means."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from frameflow.inference.predictor import Predictor, load
 from frameflow.models.recognizer import Recognizer
 from frameflow.video.probe import frame_times, probe
 from frameflow.video.write import write_video
-from tests.inference.conftest import LABELS, clip
-from tests.inference.test_predictor import settle
 
 RATE = 25.0
+LABELS = ["läuft, schnell", "sitzt", "winkt"]
+Blobs = Callable[..., np.ndarray]
 
 
 def settled(run: Path, **extra: object) -> Predictor:
@@ -35,7 +35,7 @@ def around(run: Path) -> Predictor:
 
 
 @pytest.fixture
-def ending(run: Path) -> Predictor:
+def ending(run: Path, settle: Callable[..., None]) -> Predictor:
     """Of a run that learnt from the frames up to a labelled one."""
     settle(run, scale=2.0, quantile=0.7, threshold=0.5)
     return settled(run, clip_ends_at_frame=True)
@@ -45,9 +45,11 @@ def shares(rows: Iterator[FrameRow]) -> np.ndarray:
     return np.stack([row.probabilities for row in rows])
 
 
-def test_labelled_frames_are_asked_as_in_training(ending: Predictor, tmp_path: Path) -> None:
+def test_labelled_frames_are_asked_as_in_training(
+    ending: Predictor, tmp_path: Path, blobs: Blobs
+) -> None:
     video = tmp_path / "film.mp4"
-    write_video(video, clip(3, frames=30), rate=RATE)
+    write_video(video, blobs(3, frames=30), rate=RATE)
     rows = list(iter_frame_rows(ending, video))
     assert [row.index for row in rows] == list(range(30))
     assert [row.frame for row in rows] == [str(index) for index in range(30)]
@@ -58,14 +60,16 @@ def test_labelled_frames_are_asked_as_in_training(ending: Predictor, tmp_path: P
         np.testing.assert_allclose(rows[index].probabilities, expected, atol=1e-5)
 
 
-def test_labelled_frames_of_a_video_whose_rate_varies(ending: Predictor, tmp_path: Path) -> None:
+def test_labelled_frames_of_a_video_whose_rate_varies(
+    ending: Predictor, tmp_path: Path, blobs: Blobs
+) -> None:
     import av
 
     video = tmp_path / "varied.mkv"
     with av.open(str(video), "w") as container:
         stream = container.add_stream("mjpeg", rate=100)
         stream.width, stream.height, stream.pix_fmt = 60, 48, "yuvj420p"
-        for number, picture in enumerate(clip(5, frames=9)):
+        for number, picture in enumerate(blobs(5, frames=9)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts = number * number
             container.mux(stream.encode(frame))
@@ -78,9 +82,9 @@ def test_labelled_frames_of_a_video_whose_rate_varies(ending: Predictor, tmp_pat
     np.testing.assert_allclose(rows[6].probabilities, expected, atol=1e-5)
 
 
-def test_a_window_lies_around_its_frame(around: Predictor, tmp_path: Path) -> None:
+def test_a_window_lies_around_its_frame(around: Predictor, tmp_path: Path, blobs: Blobs) -> None:
     """Two still scenes: far from the cut a frame is said to be what its scene is."""
-    scenes = [clip(seed, frames=1).repeat(30, axis=0) for seed in (1, 2)]
+    scenes = [blobs(seed, frames=1).repeat(30, axis=0) for seed in (1, 2)]
     films = [*scenes, np.concatenate(scenes)]
     for number, film in enumerate(films):
         write_video(tmp_path / f"{number}.mp4", film, rate=RATE, quality=0)
@@ -121,7 +125,9 @@ def test_a_rolling_mean_is_that_of_the_last_frames(
         np.testing.assert_allclose(row, expected, atol=1e-6)
 
 
-def test_numbers_and_lengths_that_are_none(around: Predictor, run: Path, clips: list[Path]) -> None:
+def test_numbers_and_lengths_that_are_none(
+    around: Predictor, run: Path, clips: list[Path], blobs: Blobs
+) -> None:
     with pytest.raises(UsageError, match=r"rolling \(0\) must be > 0"):
         iter_frame_rows(around, clips[0], rolling=0)
     with pytest.raises(UsageError, match="must be > 0 and finite"):
@@ -130,14 +136,16 @@ def test_numbers_and_lengths_that_are_none(around: Predictor, run: Path, clips: 
         path.unlink()
     settled(run, clip_seconds=None)
     (run.parent / "film.mp4").write_bytes(b"")
-    write_video(run.parent / "film.mp4", clip(1), rate=RATE)
+    write_video(run.parent / "film.mp4", blobs(1), rate=RATE)
     with pytest.raises(UsageError, match="say --window SECONDS"):
         iter_frame_rows(load(run, engine="torch"), run.parent / "film.mp4")
 
 
-def test_a_video_that_is_cut_off_has_the_rows_it_can(around: Predictor, tmp_path: Path) -> None:
+def test_a_video_that_is_cut_off_has_the_rows_it_can(
+    around: Predictor, tmp_path: Path, blobs: Blobs
+) -> None:
     whole = tmp_path / "whole.mkv"
-    write_video(whole, np.concatenate([clip(n) for n in range(8)]), rate=RATE)
+    write_video(whole, np.concatenate([blobs(n) for n in range(8)]), rate=RATE)
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     rows = list(iter_frame_rows(around, cut))
@@ -162,8 +170,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_a_table_of_several_videos(ending: Predictor, clips: list[Path], tmp_path: Path) -> None:
     with PerFrameCsv(tmp_path / "frames.csv", ending) as table:
         for path in clips[:2]:
-            for row in iter_frame_rows(ending, path):
-                table.write(str(path), row)
+            for said in iter_frame_rows(ending, path):
+                table.write(str(path), said)
                 assert len(rows_of(tmp_path / "frames.csv")) == table.rows
     rows = rows_of(tmp_path / "frames.csv")
     assert list(rows[0]) == [*LABELS, "prediction", "video", "frame", "seconds", "abstained"]
@@ -186,12 +194,14 @@ def test_a_class_named_like_a_column(around: Predictor, tmp_path: Path) -> None:
     assert (row["frame"], row["prediction"]) == ("0", "frame")
 
 
-def test_frames_of_a_folder_have_their_names(ending: Predictor, tmp_path: Path) -> None:
+def test_frames_of_a_folder_have_their_names(
+    ending: Predictor, tmp_path: Path, blobs: Blobs
+) -> None:
     from frameflow.video.write import save_image
 
     folder = tmp_path / "seal"
     folder.mkdir()
-    for number, picture in enumerate(clip(4, frames=6)):
+    for number, picture in enumerate(blobs(4, frames=6)):
         save_image(folder / f"img_{10 * number:04d}.png", picture)
     rows = list(iter_frame_rows(ending, folder))
     assert [row.frame for row in rows] == [f"img_{10 * n:04d}.png" for n in range(6)]

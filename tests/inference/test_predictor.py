@@ -2,13 +2,13 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from frameflow.errors import UsageError, VideoError
-from frameflow.evaluation.abstain import Refusal
 from frameflow.evaluation.calibration import Calibration
 from frameflow.inference.predictor import Prediction, Result, load
 from frameflow.inference.results import write_csv
@@ -213,17 +213,8 @@ def test_one_label_has_no_set(run: Path, clips: list[Path]) -> None:
 # Calibration, sets and refusal
 
 
-def settle(run: Path, *, scale: float, quantile: float | None, threshold: float | None) -> None:
-    """Give the run a calibration and a refusal."""
-    recognizer = Recognizer.load(run)
-    calibration = Calibration("temperature", (scale,) * 3, (0.0,) * 3, "50 clips", 50)
-    refusal = Refusal(0.1, quantile, threshold, 0.95, None, 50, 12, "groups", "50 clips")
-    settled = {"calibration": calibration.to_dict(), "refusal": refusal.to_dict()}
-    recognizer.save(run, extra=settled | {"refusal_reason": ""})
-
-
 def test_what_is_said_is_calibrated_and_has_a_set(
-    run: Path, clips: list[Path], tmp_path: Path
+    run: Path, clips: list[Path], tmp_path: Path, settle: Callable[..., None]
 ) -> None:
     before = load(run, engine="torch").predict(clips)
     assert all(isinstance(found, Prediction) and found.set is None for found in before)
@@ -262,7 +253,7 @@ def test_what_is_said_is_calibrated_and_has_a_set(
 
 
 def test_where_nothing_may_be_answered_every_clip_is_abstained_from(
-    run: Path, clips: list[Path]
+    run: Path, clips: list[Path], settle: Callable[..., None]
 ) -> None:
     settle(run, scale=1.0, quantile=None, threshold=None)
     found = load(run, engine="torch").predict(clips[0])
