@@ -97,9 +97,9 @@ class Moments:
         return encode_stream(self._encoder.streams[stream], clips, self._encoder.engines[stream])
 
     def forget(self, before: int) -> None:
-        """Let go of all moments before one."""
+        """Let go of all moments before one, but for the newest."""
         for kept in (self._features, self._shots):
-            while kept and (oldest := next(iter(kept))) < before:
+            while len(kept) > 1 and (oldest := next(iter(kept))) < before:
                 del kept[oldest]
         first = next(iter(self._shots.values()), None)
         first = first or next(iter(self._waiting), None)

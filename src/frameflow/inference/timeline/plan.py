@@ -88,7 +88,7 @@ def plan_windows(
         stride = length / 4
     if grid is None and length > 0:
         grid = min(rate, frames / length if step is None else 1 / step)
-    return WindowPlan(length, stride, grid or 1.0, ending=ends_at_frame(recognizer))
+    return WindowPlan(length, stride, 1.0 if grid is None else grid, ending=ends_at_frame(recognizer))
 
 
 def ends_at_frame(recognizer: "Recognizer") -> bool:
