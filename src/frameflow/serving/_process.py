@@ -74,6 +74,10 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def started(self) -> bool:
+        return self._base is not None
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

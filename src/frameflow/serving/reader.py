@@ -135,9 +135,9 @@ class SafeReader:
 
     @property
     def ready(self) -> bool:
-        """Whether a process has started and none failed to."""
+        """Whether there is a process that reads, or that will as soon as it is free."""
         with self._changed:
-            return bool(self._live) and not self._closed and self._failed < _FAILED_STARTS
+            return not self._closed and any(worker.started for worker in self._live)
 
     def close(self) -> None:
         """End all processes; what is under way is refused."""
