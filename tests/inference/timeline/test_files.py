@@ -33,7 +33,7 @@ def line(make: Make, **options: Any) -> Any:
 
 @pytest.mark.parametrize("form", ["csv", "eaf"])
 def test_our_own_reader_reads_them_back(make_timeline: Make, tmp_path: Path, form: str) -> None:
-    video = tmp_path / "my films" / "30 % of it.mp4"
+    video = tmp_path / "my films" / "30 %  of it.mp4"
     video.parent.mkdir()
     video.write_bytes(b"")
     path = tmp_path / f"spans.{form}"
@@ -44,7 +44,7 @@ def test_our_own_reader_reads_them_back(make_timeline: Make, tmp_path: Path, for
     label = "two\nlines" if form == "csv" else "two lines"
     assert [s.label for s in read.spans] == ["a", STRANGE, label]
     if form == "csv":
-        assert {s.video for s in read.spans} == {"my films/30 % of it.mp4"}
+        assert {s.video for s in read.spans} == {"my films/30 %  of it.mp4"}
 
 
 @pytest.mark.parametrize("form", ["csv", "eaf"])
@@ -54,14 +54,14 @@ def test_they_become_labels_of_the_video_they_name(
     """`frameflow data spans` finds the video by the name in the file."""
     from frameflow.audit.span_labels import labels_of_spans
 
-    video = film(tmp_path / "films" / "30 % of it.mp4", scene=1, seed=1)
+    video = film(tmp_path / "films" / "30 %  of it.mp4", scene=1, seed=1)
     path = tmp_path / f"spans.{form}"
     found = [Segment(0, 0.5, "a", 0.8, 0.9), Segment(0.5, 1, "b", 0.8, 0.9)]
     write_timeline(path, line(make_timeline, video=str(video)), found)
     samples = labels_of_spans([path], videos=tmp_path).manifest
     assert [(s.video, s.label, s.start) for s in samples] == [
-        ("films/30 % of it.mp4", "a", 0),
-        ("films/30 % of it.mp4", "b", 0.5),
+        ("films/30 %  of it.mp4", "a", 0),
+        ("films/30 %  of it.mp4", "b", 0.5),
     ]
 
 
@@ -159,6 +159,17 @@ def test_elan_as_its_schema_wants_it(make_timeline: Make) -> None:
         assert {each.get("TIME_SLOT_REF1"), each.get("TIME_SLOT_REF2")} <= slots
     types = {each.get("LINGUISTIC_TYPE_ID") for each in root.iter("LINGUISTIC_TYPE")}
     assert {tier.get("LINGUISTIC_TYPE_REF") for tier in root.iter("TIER")} <= types
+
+
+def test_elan_finds_the_video_as_it_writes_paths_itself(
+    make_timeline: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.eaf"
+    write_timeline(path, line(make_timeline, video=str(tmp_path / "my  film.mp4")), SEGMENTS)
+    (media,) = ElementTree.parse(path).getroot().iter("MEDIA_DESCRIPTOR")
+    assert media.get("RELATIVE_MEDIA_URL") == "./my  film.mp4"
+    assert media.get("MEDIA_URL") == f"file://{tmp_path}/my  film.mp4"
+    assert media.get("MIME_TYPE") == "video/mp4"
 
 
 def test_labels_that_overlap_have_a_tier_each(make_timeline: Make, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from frameflow.inference.timeline.compute import Timeline
@@ -44,7 +43,8 @@ def elan_text(timeline: "Timeline", segments: "Sequence[Segment]", *, media: str
     from xml.etree import ElementTree
 
     name = timeline.video
-    seen = quote(name if name.startswith(("/", ".")) else f"./{name}", safe="/:")
+    # As ELAN itself writes it: nothing is percent-encoded.
+    seen = _CONTROL.sub("", name if name.startswith(("/", ".")) else f"./{name}")
     root = ElementTree.Element(
         "ANNOTATION_DOCUMENT",
         {
@@ -60,7 +60,7 @@ def elan_text(timeline: "Timeline", segments: "Sequence[Segment]", *, media: str
     ElementTree.SubElement(
         header,
         "MEDIA_DESCRIPTOR",
-        MEDIA_URL=media or seen,
+        MEDIA_URL=_CONTROL.sub("", media) or seen,
         MIME_TYPE=_MIME.get(posixpath.splitext(name)[1].lower(), "video/*"),
         RELATIVE_MEDIA_URL=seen,
     )

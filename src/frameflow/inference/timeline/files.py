@@ -64,7 +64,8 @@ def write_timeline(
     form = check_form(path)
     beside = replace(timeline, video=beside_file(timeline.video, path))
     if form == "eaf":
-        text = elan_text(beside, segments, media=Path(timeline.video).absolute().as_uri())
+        whole = Path(timeline.video).absolute().as_posix().lstrip("/")
+        text = elan_text(beside, segments, media=f"file:///{whole}")
     else:
         text = timeline_text(beside, segments, form)
     save_text(path, text)
