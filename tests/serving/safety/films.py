@@ -29,6 +29,7 @@ KINDS = {
     "long.mp4": f"testsrc2=size=160x120:rate=30:duration=10 {X264} -g 250",
     "large.mp4": f"testsrc2=size=3840x2160:rate=5:duration=1 {X264} -g 1",
     "wide.mp4": f"testsrc2=size=640x360:rate=5:duration=1 {X264}",
+    "fast.mkv": f"testsrc2=size=48x32:rate=60:duration=1 {X264}",
     "sound.m4a": "sine=duration=1 -c:a aac",
     "sound.mp3": "sine=duration=1 -c:a libmp3lame",
     "sound.mkv": "sine=duration=1 -c:a aac",
