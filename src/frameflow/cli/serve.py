@@ -8,9 +8,9 @@ import typer
 
 from frameflow.cli._common import EngineName
 from frameflow.errors import UsageError
+from frameflow.serving.limits import MIB, Limits
 
-_MIB = 1 << 20
-_Limit = typer.Option(min=1, help="Limit of what clients may send; default: see the docs.")
+_LIMITS = Limits()
 
 
 def serve(
@@ -54,32 +54,40 @@ def serve(
     batch: Annotated[
         int, typer.Option(min=1, help="Requests computed together at most; 1: each by itself.")
     ] = 8,
-    max_mb: Annotated[int | None, _Limit] = None,
-    max_seconds: Annotated[int | None, _Limit] = None,
-    max_pixels: Annotated[int | None, _Limit] = None,
-    max_frames: Annotated[int | None, _Limit] = None,
-    decode_seconds: Annotated[int | None, _Limit] = None,
-    worker_mb: Annotated[int | None, _Limit] = None,
-    disk_mb: Annotated[int | None, _Limit] = None,
+    max_mb: Annotated[int, typer.Option(min=1, help="MB of an upload.")] = _LIMITS.bytes // MIB,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds of a video.")
+    ] = _LIMITS.seconds_of_video,
+    max_frames: Annotated[int, typer.Option(min=1, help="Frames of a video.")] = _LIMITS.frames,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Width times height of a frame.")
+    ] = _LIMITS.pixels_of_frame,
+    decode_seconds: Annotated[
+        float, typer.Option(min=1, help="Seconds that reading one clip may take.")
+    ] = _LIMITS.decode_seconds,
+    worker_mb: Annotated[
+        int, typer.Option(min=1, help="MB that a decoding process may take beyond its start.")
+    ] = _LIMITS.memory_bytes // MIB,
+    disk_mb: Annotated[
+        int, typer.Option(min=1, help="MB of all uploads and previews together.")
+    ] = _LIMITS.quota_bytes // MIB,
 ) -> None:
     """Serve runs: an HTTP API and a page to try them.
 
     Without --host only this machine reaches it. At any other address clients need a token.
     """
-    from frameflow.serving.limits import Limits
     from frameflow.serving.server import serve as run_server
     from frameflow.serving.settings import Settings
 
-    given = {
-        "bytes": None if max_mb is None else max_mb * _MIB,
-        "seconds_of_video": max_seconds,
-        "pixels_of_frame": max_pixels,
-        "frames": max_frames,
-        "decode_seconds": decode_seconds,
-        "memory_bytes": None if worker_mb is None else worker_mb * _MIB,
-        "quota_bytes": None if disk_mb is None else disk_mb * _MIB,
-    }
-    limits = Limits(**{key: value for key, value in given.items() if value is not None})
+    limits = Limits(
+        bytes=max_mb * MIB,
+        seconds_of_video=max_seconds,
+        frames=max_frames,
+        pixels_of_frame=max_pixels,
+        decode_seconds=decode_seconds,
+        memory_bytes=worker_mb * MIB,
+        quota_bytes=disk_mb * MIB,
+    )
     settings = Settings(
         host=host,
         port=port,
