@@ -9,11 +9,12 @@ many windows hold it, and what has gone by is let go, so memory does not grow wi
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, Self, cast
 
 import numpy as np
 
@@ -25,20 +26,17 @@ from frameflow.inference._rows import RowFile, check_target
 from frameflow.inference.prediction import Prediction
 from frameflow.inference.predictor import Predictor, probabilities_of
 from frameflow.inference.results import csv_line
-from frameflow.inference.timeline.grid import Moments
-from frameflow.inference.timeline.plan import WindowPlan, cells, plan_windows
-from frameflow.inference.timeline.shots import ShotRequest, iter_shots
-from frameflow.inference.timeline.windows import window_picks
+from frameflow.inference.timeline.compute import ahead
+from frameflow.inference.timeline.plan import WindowPlan, plan_windows
+from frameflow.inference.timeline.shots import Shot, ShotRequest, iter_shots
+from frameflow.inference.timeline.windows import Windows, classify_windows
 from frameflow.video.probe import VideoInfo, frame_times, probe
-from frameflow.video.sample import ending_indices
-
-if TYPE_CHECKING:
-    from frameflow.inference.timeline.grid import Picks
+from frameflow.video.sample import clip_offsets
 
 log = logging.getLogger(__name__)
 
 OWN = ("prediction", "video", "frame", "seconds", "abstained")
-_AT_ONCE = 32  # windows that the head sees at once
+_AHEAD = 32  # moments that are decoded while others are computed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,152 +109,68 @@ def _names(info: VideoInfo) -> list[str]:
 def _around(
     predictor: Predictor, info: VideoInfo, plan: WindowPlan
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, ``(K,)``) of windows that lie around each frame."""
+    """(index, ``(K,)``) of windows that lie around each frame, as far as that can be read."""
     times = frame_times(info.path)
     middles = np.append((times[1:] + times[:-1]) / 2, times[-1] + 0.5 / info.rate)
-    known = _Known(predictor, info, plan)
-    index = 0
-    for until in known.follow():
-        while index < len(times) and max(plan.length, middles[index] + plan.length / 2) <= until:
-            start = max(0.0, float(middles[index]) - plan.length / 2)
-            known.ask(index, start, start + plan.length)
-            index += 1
-        yield from known.answers()
-        if index < len(times):
-            known.forget(max(0.0, float(middles[index]) - plan.length / 2))
-    end = known.end
-    for rest in range(index, len(times)):
-        if times[rest] > end:
-            break  # of a damaged video no more frames could be read
-        start = max(0.0, min(float(middles[rest]) - plan.length / 2, end - plan.length))
-        known.ask(rest, start, min(end, start + plan.length))
-    yield from known.answers()
+    starts = np.clip(middles - plan.length / 2, 0, max(0.0, info.duration - plan.length))
+    ends = np.minimum(starts + plan.length, info.duration)
+    shots = _Shots(predictor, info, plan)
+    for index, shares in enumerate(shots.classified(zip(starts.tolist(), ends.tolist()))):
+        if times[index] > shots.last + 1 / plan.grid:
+            return
+        yield index, shares
 
 
 def _ending(predictor: Predictor, info: VideoInfo) -> Iterator[tuple[int, np.ndarray]]:
     """(index, ``(K,)``) of the clips that end at each frame."""
-    encoder = predictor.encoder
+    encoder, rate = predictor.encoder, info.rate
     alike = all(request.fit != "follow" and not request.runs for request in encoder.requests)
     if info.variable_rate or not alike:
         # Here what a clip shows of a frame depends on where the clip ends: each is read anew.
         log.info("%s: a clip is read for every frame, which takes long.", info.path)
         for index in range(info.frames):
             features, mask = encoder.encode(encoder.read(info.path, frame=str(index)))
-            yield index, _said(predictor, [(features, mask)])[0]
+            mean = probabilities_of(predictor.recognizer, features, mask).mean(axis=0)
+            yield index, predictor.calibrate(mean[None])[0]
         return
-    plan = WindowPlan(length=1.0, stride=1.0, grid=info.rate, ending=True)  # a frame is a moment
-    known = _Known(predictor, info, plan)
-    back = {
-        number: _back(encoder.sampling.frames, info, predictor, request.pace)
-        for number, request in enumerate(encoder.requests)
-    }
-    asked = 0
-    for until in known.follow():
-        ready = round(until * info.rate)
-        while asked < ready:
-            known.ask_for(asked, [_clip_ending(asked, steps) for steps in back.values()])
-            asked += 1
-        yield from known.answers()
-        known.forget((asked - max(int(steps[0]) for steps in back.values())) / info.rate)
-    for index in range(asked, min(info.frames, known.newest + 1)):
-        known.ask_for(index, [_clip_ending(index, steps) for steps in back.values()])
-    yield from known.answers()
+    # Every frame is a moment of the grid, and a window is as long as the longest clip.
+    pace = max(request.pace for request in encoder.requests)
+    reach = int(clip_offsets(encoder.sampling, rate=rate, pace=pace)[-1]) + 1
+    shots = _Shots(predictor, info, WindowPlan(reach / rate, 1 / rate, rate, ending=True))
+    frames = np.arange(1, info.frames + 1)
+    spans = zip((np.maximum(frames - reach, 0) / rate).tolist(), (frames / rate).tolist())
+    for index, shares in enumerate(shots.classified(spans)):
+        if index / rate > shots.last:
+            return
+        yield index, shares
 
 
-def _back(frames: int, info: VideoInfo, predictor: Predictor, pace: int) -> np.ndarray:
-    """(T,) how many frames before its last one each frame of a clip lies."""
-    far = frames * 10_000_000  # a frame before which no clip is cut off
-    clip = ending_indices(far + 1, predictor.encoder.sampling, end=far, rate=info.rate, pace=pace)
-    return far - clip.indices
+class _Shots:
+    """The moments of a video.
 
-
-def _clip_ending(end: int, back: np.ndarray) -> "Picks":
-    indices = end - back
-    return np.maximum(indices, 0)[None], (indices >= 0)[None]
-
-
-class _Known:
-    """The newest moments of a video, and windows that wait for the head."""
+    Attributes:
+        last: seconds of the last moment, once it was read; before, infinity.
+    """
 
     def __init__(self, predictor: Predictor, info: VideoInfo, plan: WindowPlan) -> None:
         self._predictor, self._info, self._plan = predictor, info, plan
-        self._moments = Moments(predictor.encoder, (info.width, info.height))
-        self._waiting: list[tuple[int, object, list[Picks]]] = []
-        self._last: tuple[object, np.ndarray] | None = None
-        self._seconds = 0.0
+        self.last = np.inf
 
-    @property
-    def newest(self) -> int:
-        """The newest moment."""
-        return self._moments.newest
+    def classified(self, spans: Iterable[tuple[float, float]]) -> Iterator[np.ndarray]:
+        """``(K,)`` calibrated, of each span; decoded in a thread of its own."""
+        info = self._info
+        windows = Windows(self._predictor, self._plan, info.rate, (info.width, info.height))
+        decoded = cast("Generator[Shot, None, None]", ahead(self._read(), _AHEAD))
+        with closing(decoded) as shots:
+            yield from classify_windows(windows, shots, spans)
 
-    @property
-    def end(self) -> float:
-        """Seconds at which the video ends, once all of it was read."""
-        read = self._seconds + 0.5 / self._plan.grid
-        whole = read + 1 / self._plan.grid >= self._info.duration
-        return self._info.duration if whole else read
-
-    def follow(self) -> Iterator[float]:
-        """Read the video; yields the seconds up to which everything is known."""
+    def _read(self) -> Iterator[Shot]:
         request = ShotRequest(tuple(self._predictor.encoder.requests), self._plan.grid)
+        seconds = 0.0
         for shot in iter_shots(self._info.path, request, info=self._info):
-            self._moments.add(shot)
-            self._seconds = shot.seconds
-            ready = self._moments.ready
-            if ready == self._moments.newest:
-                yield (ready + 1) / self._plan.grid
-        self._moments.flush()
-
-    def ask(self, index: int, start: float, end: float) -> None:
-        """A window for a frame; what is in the same cells of the grid is asked once."""
-        key = cells(self._plan.grid, start, end)
-        picks: list[Picks] = []
-        if not self._waiting or self._waiting[-1][1] != key:
-            encoder = self._predictor.encoder
-            picks = window_picks(encoder, self._plan, self._info.rate, start, end)
-        self._waiting.append((index, key, picks))
-
-    def ask_for(self, index: int, picks: "list[Picks]") -> None:
-        """The clip of a frame, by moments."""
-        self._waiting.append((index, index, picks))
-
-    def answers(self) -> Iterator[tuple[int, np.ndarray]]:
-        """What was asked, in order."""
-        while self._waiting:
-            part, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            fresh: dict[object, list[Picks]] = {}
-            for _, key, picks in part:
-                if picks and (self._last is None or self._last[0] != key):
-                    fresh[key] = picks
-            said: dict[object, np.ndarray] = {} if self._last is None else dict([self._last])
-            if fresh:
-                found = [self._moments.features(self._views(picks)) for picks in fresh.values()]
-                said.update(zip(fresh, _said(self._predictor, found)))
-            for index, key, _ in part:
-                yield index, said[key]
-            self._last = (part[-1][1], said[part[-1][1]])
-
-    def _views(self, picks: "list[Picks]") -> "list[Picks]":
-        """As many views as the encoder has; a clip of a labelled frame is the same in each."""
-        views = self._predictor.encoder.moments
-        return [
-            (np.repeat(moments, views // len(moments), 0), np.repeat(mask, views // len(mask), 0))
-            for moments, mask in picks
-        ]
-
-    def forget(self, before: float) -> None:
-        """Let go of what lies before so many seconds."""
-        # The last windows are moved back by less than a frame, to stay inside.
-        self._moments.forget(int(before * self._plan.grid) - 2)
-
-
-def _said(predictor: Predictor, clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """``(N, K)`` calibrated probabilities of N samples of some views."""
-    features, mask = (np.concatenate(parts) for parts in zip(*clips))
-    found = probabilities_of(predictor.recognizer, features, mask)
-    mean = found.reshape(len(clips), -1, found.shape[-1]).mean(axis=1)
-    return predictor.calibrate(mean).astype(np.float32)
+            seconds = shot.seconds
+            yield shot
+        self.last = seconds
 
 
 class PerFrameCsv:
