@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,10 @@ class WorkerProcess:
         busy: whether an answer is under way.
     """
 
-    def __init__(self, limits: Limits, program: Sequence[str] = PROGRAM) -> None:
-        self._limits = limits
+    def __init__(
+        self, limits: Limits, program: Sequence[str] = PROGRAM, *, folder: Path | None = None
+    ) -> None:
+        self._limits, self._folder = limits, folder
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         self._process = subprocess.Popen(
             list(program),
@@ -87,7 +90,7 @@ class WorkerProcess:
         Raises:
             Died: it did not.
         """
-        self._write(self._limits)
+        self._write((self._limits, self._folder))
         self.receive(START_SECONDS)
         self._base = self.memory() or 0
 

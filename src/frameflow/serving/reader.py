@@ -39,6 +39,9 @@ class SafeReader:
     Args:
         limits: of videos and of the processes.
         workers: how many processes.
+        folder: the only one that the processes may write in (where the system can see to that),
+            so previews go there; None: any.
+        program: what the processes run.
 
     Attributes:
         restarts: processes that a video, a limit or the system ended, and that were replaced.
@@ -52,12 +55,18 @@ class SafeReader:
     """
 
     def __init__(
-        self, limits: Limits, *, workers: int = 1, program: Sequence[str] = PROGRAM
+        self,
+        limits: Limits,
+        *,
+        workers: int = 1,
+        folder: Path | None = None,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers ({workers}) must be > 0.")
         self.restarts = 0
         self._limits, self._program, self._size = limits, tuple(program), workers
+        self._folder = None if folder is None else folder.absolute()
         self._changed = threading.Condition()
         self._idle: list[WorkerProcess] = []
         self._live: set[WorkerProcess] = set()
@@ -288,7 +297,7 @@ class SafeReader:
 
     def _start_one(self) -> None:
         try:
-            worker = WorkerProcess(self._limits, self._program)
+            worker = WorkerProcess(self._limits, self._program, folder=self._folder)
         except OSError as error:
             self._not_started(None, error)
             return

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from frameflow.errors import UsageError, VideoError
 from frameflow.serving import _wire
+from frameflow.serving._sandbox import confine
 from frameflow.serving._stated import oversize
 from frameflow.serving._wire import Arrays
 from frameflow.serving.limits import FORMATS, MIB, Limits, Refused, size_text, time_text
@@ -328,10 +329,11 @@ def main() -> None:
     sys.stdout = sys.stderr
     logging.getLogger("frameflow").addHandler(logging.NullHandler())
     logging.getLogger("frameflow").propagate = False
-    limits = _wire.read_request(requests)
+    limits, folder = _wire.read_request(requests)
     import av
 
     av.logging.set_level(None)
+    confine(folder)
     limit_process(limits)
     set_guard(guard_of(limits))
     Worker(limits, out).listen(requests)
