@@ -195,6 +195,8 @@ def with_faults(schema: dict[str, Any]) -> dict[str, Any]:
     """An OpenAPI schema that also knows the form of errors, which `errors` refers to."""
     found = Faults.model_json_schema(ref_template="#/components/schemas/{model}")
     schema["components"]["schemas"] |= {**found.pop("$defs"), "Faults": found}
+    schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"token": []}, {}]  # needed where the server has one
     return schema
 
 

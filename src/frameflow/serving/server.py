@@ -58,9 +58,13 @@ def make_server(app: "ASGIApp") -> "uvicorn.Server":
     """What speaks HTTP for the application."""
     import uvicorn
 
+    from frameflow.serving.connection import PatientConnection
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=PatientConnection,
+            ws="none",
             log_config=None,
             access_log=False,  # addresses hold ids, which are secrets
             server_header=False,
