@@ -87,14 +87,15 @@ def predict(
     targets = wanted.check(paths)
     predictor = load(run, engine=engine, views=views)
     with (
-        Outputs(wanted, targets, predictor, topk=topk) as outputs,
+        Outputs(wanted, targets, predictor, topk=topk, watch=len(paths) == 1) as outputs,
         _screen(as_json, lines=printed, quiet=bool(csv or wanted.jsonl)) as show,
     ):
         left = outputs.left(paths)
         if len(left) < len(paths):
             typer.echo(f"{len(paths) - len(left)} of {len(paths)} videos are there.", err=True)
         try:
-            with progress("Predicting", total=len(left), unit="videos") as advance:
+            several = len(left) if len(paths) > 1 else 0  # of one the frames are shown
+            with progress("Predicting", total=several, unit="videos") as advance:
                 for found in predictor.stream(left, topk=topk):
                     result = outputs.write(found)
                     if isinstance(result, VideoError):

@@ -1,8 +1,8 @@
 """All that `frameflow predict` writes of a video, as soon as it is predicted."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,8 @@ from frameflow.inference._targets import Targets
 from frameflow.inference.prediction import Prediction, Result
 from frameflow.inference.results import Columns, CsvResults, JsonlResults
 from frameflow.inference.show import Form, write_shown
+from frameflow.progress import progress
+from frameflow.video.probe import probe
 
 if TYPE_CHECKING:
     from frameflow.inference.predictor import Predictor
@@ -87,6 +89,7 @@ class Outputs:
         targets: what ``wanted.check`` gave.
         predictor: of the run.
         topk: how many labels are ranked.
+        watch: show a progress bar of the frames, for a single video.
 
     Attributes:
         predicted: how many videos were.
@@ -98,12 +101,18 @@ class Outputs:
     """
 
     def __init__(
-        self, wanted: Wanted, targets: Sequence[Targets], predictor: "Predictor", *, topk: int
+        self,
+        wanted: Wanted,
+        targets: Sequence[Targets],
+        predictor: "Predictor",
+        *,
+        topk: int,
+        watch: bool = False,
     ) -> None:
         from frameflow.inference.per_frame import PerFrameCsv
 
         self._wanted, self._targets, self._predictor = wanted, targets, predictor
-        self._topk = topk
+        self._topk, self._watch = topk, watch
         self.predicted = self.failed = 0
         with ExitStack() as stack:
             files: list[CsvResults | JsonlResults] = []
@@ -178,16 +187,26 @@ class Outputs:
         labels = FrameLabels(self._predictor, video, topk=self._topk) if drawn else None
         with labels or nullcontext():
             if by_frame:
-                for row in iter_frame_rows(
+                rows = iter_frame_rows(
                     self._predictor, Path(video), rolling=wanted.rolling or 1, window=wanted.window
-                ):
-                    if self._frames is not None:
-                        self._frames.write(video, row)
-                    if labels is not None:
-                        labels.add(row)
+                )
+                with self._bar("Reading frames", video) as advance:
+                    for row in rows:
+                        if self._frames is not None:
+                            self._frames.write(video, row)
+                        if labels is not None:
+                            labels.add(row)
+                        advance()
             for target in self._targets:
                 path = target.file(Path(video))
-                write_shown(path, prediction, form=target.form, frames=labels)
+                with self._bar("Drawing", video, target.form == "video") as advance:
+                    write_shown(path, prediction, form=target.form, frames=labels, advance=advance)
+
+    def _bar(
+        self, what: str, video: str, wanted: bool = True
+    ) -> AbstractContextManager[Callable[..., None]]:
+        """A bar of the video's frames, where it is the only one."""
+        return progress(what, total=probe(video).frames * (self._watch and wanted), unit="frames")
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ memory and without sound.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -69,6 +69,7 @@ def write_shown(
     *,
     form: Form | None = None,
     frames: "FrameLabels | None" = None,
+    advance: Callable[[], None] | None = None,
 ) -> None:
     """Write the video with what is said of it drawn on.
 
@@ -77,6 +78,7 @@ def write_shown(
         prediction: of the whole video.
         form: what is written; by the ending where None.
         frames: what is said of each frame, drawn instead of what is said of the whole.
+        advance: called for every frame of a video that is read.
 
     Raises:
         UsageError: the ending is not of that form.
@@ -93,7 +95,7 @@ def write_shown(
         rate = min(max(len(indices) / max(info.duration, 1e-6), 2.0), info.rate, _GIF_RATE)
         write_gif(path, film.some(indices, _GIF_SIDE), rate=rate, width=None, colours=256)
     elif form == "video":
-        write_video(path, film.all(), rate=min(info.rate, _FASTEST))
+        write_video(path, film.all(advance), rate=min(info.rate, _FASTEST))
     else:
         save_image(path, film.sheet())
 
@@ -154,7 +156,7 @@ class _Film:
         drawn = [self._draw(overlay, *each) for each in zip(shown, indices.tolist(), seconds)]
         return np.stack(drawn)
 
-    def all(self) -> Iterator[np.ndarray]:
+    def all(self, advance: Callable[[], None] | None = None) -> Iterator[np.ndarray]:
         """Every frame with labels, at the video's mean rate, one after the other.
 
         Where the rate varies, frames are shown again or left out so that each is on screen when it
@@ -168,6 +170,8 @@ class _Film:
         overlay = LabelOverlay(*size)
         rate, shown, held = min(info.rate, _FASTEST), 0, None
         for index, seconds, frame in iter_frames(info.path, size=enlarged):
+            if advance is not None:
+                advance()
             if not info.variable_rate and rate == info.rate:
                 yield self._draw(overlay, frame, index, seconds)
                 continue
