@@ -99,6 +99,20 @@ def avi_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def until(page: Any, true: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """Wait for what a player does in its own time; a page's policy forbids to wait inside it."""
+    for _ in range(int(20 * seconds)):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it did not happen")
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    return until
+
+
 @pytest.fixture
 def current_time() -> Callable[[Any], float]:
     """Where a page's player is, in seconds."""

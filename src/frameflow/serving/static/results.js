@@ -94,7 +94,7 @@ export function offerMoments(offered, chosen = offered) {
 }
 
 /** Bars of a moment, in an order that does not jump: that of the whole video's likeliest. */
-export function showMoment(shares, model, at) {
+export function showMoment({ shares, refused }, model, at) {
   const place = $("#bars-now");
   if (!place || place.hidden) return;
   const rows = place.querySelectorAll("li");
@@ -107,7 +107,7 @@ export function showMoment(shares, model, at) {
     $(".bar", row).style.width = `${probability * 100}%`;
     $(".share", row).textContent = percent(probability);
   });
-  $(".fine", place).textContent = `At ${clock(at)}, not smoothed.`;
+  $(".fine", place).textContent = `At ${clock(at)}, not smoothed${refused ? ": no label is likely enough to be answered" : ""}.`;
 }
 
 export function clearResult() { $("#result").replaceChildren(); }

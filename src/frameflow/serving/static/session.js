@@ -2,7 +2,7 @@
 // Nothing of it outlives the page.
 
 import * as api from "./api.js";
-import { $, bytes, clock, lasting } from "./util.js";
+import { $, announce, bytes, clock, lasting } from "./util.js";
 import { evidence } from "./evidence.js";
 import { player, on } from "./player.js";
 import * as results from "./results.js";
@@ -266,6 +266,7 @@ async function makeTimeline(entry, model, settings) {
       tell(state === "queued" ? "Waiting for others…" : `Making the timeline.${about}`, state === "queued" ? null : progress);
     } });
     Object.assign(one, { timeline: result, job });
+    if (shown()) announce(`The timeline is there: ${result.segments.length} segments.`);
   } catch (error) {
     if (!api.stopped(error)) timelineFailed(entry, one, error, () => makeTimeline(entry, model, settings));
   }
@@ -291,7 +292,7 @@ function tick(at) {
   if (!one?.prediction) return player.overlay([]);
   const now = timeline.tick(at);
   if (now) {
-    results.showMoment(now.shares, session.model, at);
+    results.showMoment(now, session.model, at);
     return player.overlay(now.segments);
   }
   const { prediction } = one;

@@ -81,6 +81,7 @@ export const timeline = {
     const index = nearest(at);
     return {
       segments: there.map((segment) => ({ ...segment, share: percent(share(index, segment.label)), ...look(shown.model.name, segment.label) })),
+      refused: shown.result.abstained?.[index] ?? false,
       shares: shown.lanes.map((label) => ({ label, probability: share(index, label) })),
     };
   },
@@ -244,11 +245,12 @@ function mark(segment) {
 
 function more({ plan }, run) {
   const field = (name, words, value) => el("label", {}, words, el("input", {
-    type: "number", name, min: 0.1, step: "any", inputmode: "decimal", placeholder: value ? clamp(value, 0, 1e6).toFixed(2) : "",
+    type: "number", name, min: 0.01, step: "any", inputmode: "decimal", placeholder: value ? clamp(value, 0, 1e6).toFixed(2) : "",
   }));
   const form = el(
     "form", { onsubmit: (event) => { event.preventDefault(); run(Object.fromEntries(new FormData(form))); } },
     field("window", "Window, seconds", plan?.length), field("stride", "Stride, seconds", plan?.stride),
+    field("smooth", "Smoothed over, seconds"), field("shortest", "Shortest segment, seconds"),
     el("button", { type: "submit" }, "Make it again"),
   );
   return el("details", { class: "settings" }, el("summary", {}, "Settings"), form);

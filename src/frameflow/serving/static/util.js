@@ -72,9 +72,9 @@ export function listed(words, last = "or") {
 
 /** Say something to a screen reader, once, when it is idle; what follows does not silence it. */
 export function announce(text) {
-  const line = el("p", {}, text);
-  $("#announcer").append(line);
-  setTimeout(() => line.remove(), 10_000);
+  const region = $("#announcer");
+  region.append(el("p", {}, text));
+  while (region.children.length > 6) region.firstChild.remove();
 }
 
 /** A label that may break where its words meet: "Backhand|Slice", "jump_|rope". */
