@@ -22,9 +22,8 @@ default rule's threshold (cut, enter).
     python benchmarks/segments.py --tune ... --without-fold 0 --also RUN --also-split val
 
 chooses the rule. It sees no test clip: runs are trained on inner folds of what is left without the
-fold, with all labels, and with two of them held out as background (then up to 4 clips of a label in
-a row); the validation clips of further runs are joined as well. It prints the best rules and the
-default one.
+fold, with all labels and with two of them held out as background; the validation clips of further
+runs are joined as well. It prints the best rules and the default one.
 """
 
 import argparse
@@ -45,7 +44,8 @@ from frameflow import Manifest, train
 from frameflow.data.manifest import Sample
 from frameflow.data.spans import Span
 from frameflow.evaluation.segment_scores import SegmentScores, segment_scores
-from frameflow.inference.predictor import Predictor, load
+from frameflow.features.extract import extract
+from frameflow.inference.predictor import Predictor, load, probabilities_of
 from frameflow.inference.timeline.compute import Timeline, timeline
 from frameflow.inference.timeline.plan import WindowPlan
 from frameflow.inference.timeline.segments import RAW, Segment, SegmentRule, find_segments
@@ -156,12 +156,8 @@ def make(
     orders: int,
     repeat: int,
     most: int | None = None,
-    alone: bool = True,
 ) -> list[Joined]:
-    """Joined videos in several orders, and their timelines; kept in a folder for another time.
-
-    With ``alone`` each clip is predicted by itself, too.
-    """
+    """Joined videos in several orders, and their timelines; kept in a folder for another time."""
     samples = list(manifest)
     made = []
     for seed in range(orders):
@@ -170,7 +166,7 @@ def make(
             made.append(read_joined(path))
             continue
         rows = order_of(samples, seed, repeat)[:most]
-        found = predictor.predict([manifest.path(samples[row]) for row in rows]) if alone else []
+        found = predictor.predict([manifest.path(samples[row]) for row in rows])
         if bad := [str(one) for one in found if isinstance(one, Exception)]:
             raise SystemExit(f"clips that cannot be read: {bad[:3]}")
         said = [(one.label, one.probability) for one in found]  # type: ignore[union-attr]
@@ -254,15 +250,15 @@ def report(made: Sequence[Joined], rule: SegmentRule) -> None:
 
 # Choosing the rule -----------------------------------------------------------------------------
 
-SMOOTH = (0.0, 0.5, 1.0, 1.5, 2.0)  # windows
-ENTER, LEAVE = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6), (0.5, 0.7, 0.85, 1.0)  # leave: shares of enter
-SHORTEST, GAP = (0.0, 0.25, 0.5, 0.75), (0.0, 0.5, 1.0)  # windows
+SMOOTH = (0.0, 0.5, 1.0, 1.5)  # windows
+ENTER, LEAVE = (0.0, 0.2, 0.3, 0.4, 0.5), (0.6, 0.85)  # leave: shares of enter
+SHORTEST, GAP = (0.0, 0.5, 0.75), (0.0, 0.5)  # windows
 
 
 def rules() -> Iterator[tuple[str, SegmentRule]]:
     """Rules, and what they are; their seconds are shares of a window."""
     for smooth, enter, leave, shortest, gap in product(SMOOTH, ENTER, LEAVE, SHORTEST, GAP):
-        if enter == 0 and (leave < 1 or gap):
+        if enter == 0 and (leave != LEAVE[0] or gap):
             continue  # where there is always a label there is nothing to leave or to close
         name = f"smooth {smooth:g}, enter {enter:g}, leave {leave * enter:.3g}"
         yield (
@@ -289,41 +285,73 @@ def worth(scores: SegmentScores) -> float:
     return float(np.mean([*scores.f1.values(), scores.frame_accuracy]))
 
 
-def inner_sets(
-    source: Path, without: int, folder: Path, recipe: str, orders: int, most: int | None
-) -> Iterator[tuple[str, list[Joined]]]:
+def stitched(predictor: Predictor, manifest: Manifest, *, orders: int, repeat: int) -> list[Joined]:
+    """As `make`, from the stored features of the clips instead of a video.
+
+    A timeline's grid has as many moments in a window as a clip has frames, at the same places: so
+    the features of clips one after the other are those of the joined video, but for what encoding
+    it again and rounding its length to frames change.
+    """
+    features = extract(manifest, predictor.recognizer.recipe, purpose="test")
+    samples, frames = features.samples, features.frames
+    made = []
+    for seed in range(orders):
+        rows = order_of(samples, seed, repeat)
+        infos = [probe(manifest.path(samples[row])) for row in rows]
+        ends = np.cumsum([info.duration for info in infos])
+        begins = np.append(0, ends[:-1])
+        clips = [
+            Span("", float(begin), float(end), samples[row].label)
+            for row, begin, end in zip(rows, begins, ends)
+        ]
+        shares = (np.arange(frames) / frames)[None]
+        edges = np.append((begins[:, None] + shares * (ends - begins)[:, None]).ravel(), ends[-1])
+        moments, mask = (
+            part.reshape(-1, *part.shape[2:]) for part in features.batch(np.array(rows))
+        )
+        firsts = np.arange(0, len(moments) - frames + 1, max(1, frames // 4))
+        said = []
+        for part in np.array_split(firsts, max(1, len(firsts) // 256)):
+            places = part[:, None] + np.arange(frames)
+            said.append(probabilities_of(predictor.recognizer, moments[places], mask[places]))
+        found = predictor.calibrate(np.concatenate(said))
+        length = float(np.median(ends - begins))
+        line = Timeline(
+            "", predictor.labels, edges[firsts], edges[firsts + frames], found,
+            ~predictor.answers(found), float(ends[-1]), infos[0].rate, infos[0].width,
+            infos[0].height, WindowPlan(length, length / 4, frames / length), multilabel=False,
+        )  # fmt: skip
+        made.append(Joined(line, clips, merge(clips, predictor.labels), []))
+    return made
+
+
+def inner_sets(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, list[Joined]]]:
     """Joined clips of inner folds: with all labels known, and with two of them background."""
-    manifest = Manifest.read(source).where(lambda s: s.fold not in (None, without))
+    manifest = Manifest.read(options.tune).where(
+        lambda s: s.fold not in (None, options.without_fold)
+    )
     labels = list(manifest.labels)
     for turn, fold in enumerate(sorted({s.fold for s in manifest} - {None})):
         strange = {labels[(2 * turn) % len(labels)], labels[(2 * turn + 1) % len(labels)]}
         for name, kept in (("all", labels), ("some", [n for n in labels if n not in strange])):
             out = folder / f"inner-{fold}-{name}"
             if not (out / "model.json").exists():
-                train(manifest, recipe=recipe, fold=fold, classes=kept, out=out)
+                train(manifest, recipe=options.recipe, fold=fold, classes=kept, out=out)
             clips = manifest.where(lambda s, fold=fold: s.fold == fold)
-            predictor = load(out)
-            repeat = 1 if name == "all" else 4
-            made = make(predictor, clips, out, orders=orders, repeat=repeat, most=most, alone=False)
-            yield f"{name} labels, runs of {repeat}", made
+            for repeat in (1, 4):
+                made = stitched(load(out), clips, orders=options.orders, repeat=repeat)
+                yield f"{name} labels, runs of {repeat}", made
 
 
 def tune(options: argparse.Namespace, folder: Path) -> None:
     sets: dict[str, list[list[Joined]]] = {}
-    for name, made in inner_sets(
-        options.tune, options.without_fold, folder, options.recipe, options.orders, options.clips
-    ):
+    for name, made in inner_sets(options, folder):
         sets.setdefault(name, []).append(made)
     for run in options.also:
         manifest = Manifest.read(run / "manifest.csv").split(options.also_split)
         for repeat in (1, 4):
-            name = f"{run.name} {options.also_split}"
-            (folder / name).mkdir(exist_ok=True)
-            made = make(
-                load(run), manifest, folder / name, orders=options.orders, repeat=repeat,
-                most=options.clips, alone=False,
-            )  # fmt: skip
-            sets.setdefault(f"{name}, runs of {repeat}", []).append(made)
+            made = stitched(load(run), manifest, orders=options.orders, repeat=repeat)
+            sets.setdefault(f"{run.name}, runs of {repeat}", []).append(made)
     found: list[tuple[float, str, list[float]]] = []
     for name, rule in rules():
         per_set = [
@@ -380,8 +408,10 @@ def main() -> None:
         manifest = manifest.where(lambda s: options.fold is None or s.fold == options.fold)
     else:
         manifest = Manifest.read(options.run / "manifest.csv").split(options.split)
+    kept = folder / f"{options.run.name}-{options.split}-{options.fold}"
+    kept.mkdir(exist_ok=True)
     made = make(
-        predictor, manifest, folder, orders=options.orders, repeat=options.repeat,
+        predictor, manifest, kept, orders=options.orders, repeat=options.repeat,
         most=options.clips,
     )  # fmt: skip
     report(made, SegmentRule())

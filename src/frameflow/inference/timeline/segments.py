@@ -16,6 +16,7 @@ NONE = -1  # the state of a moment without a label
 
 # As shares of a window; docs/timeline.md says how they were chosen.
 _SMOOTH, _SHORTEST, _GAP = 1.0, 0.5, 0.5
+_LEAVE = 0.7  # as a share of `enter`
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class SegmentRule:
         enter: the probability that a label must reach somewhere in each of its segments.
         leave: the probability below which a segment ends; at most ``enter``. Two thresholds keep a
             probability that hovers around one of them from cutting an action into pieces (a
-            Schmitt trigger; Canny, A computational approach to edge detection, TPAMI 1986).
+            Schmitt trigger; Canny, A computational approach to edge detection, TPAMI 1986). None
+            takes a share of ``enter``.
         shortest: seconds; what is shorter is no segment. None takes half a window.
         gap: seconds; where a label is missing for no longer, its segment goes on. None takes half
             a window.
@@ -42,7 +44,7 @@ class SegmentRule:
 
     smooth: float | None = None
     enter: float = 0.5
-    leave: float = 0.3
+    leave: float | None = None
     shortest: float | None = None
     gap: float | None = None
     kind: Smoothing = "gaussian"
@@ -50,9 +52,10 @@ class SegmentRule:
     background: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.leave <= self.enter <= 1:
+        leave = self.enter if self.leave is None else self.leave
+        if not 0 <= leave <= self.enter <= 1:
             raise UsageError(
-                f"enter ({self.enter:g}) and leave ({self.leave:g}) must be probabilities from 0 "
+                f"enter ({self.enter:g}) and leave ({leave:g}) must be probabilities from 0 "
                 "to 1, leave at most as great as enter."
             )
         for name in ("smooth", "shortest", "gap"):
@@ -61,9 +64,10 @@ class SegmentRule:
                 raise UsageError(f"{name} ({value:g}) must be 0 seconds or more.")
 
     def resolved(self, length: float) -> "SegmentRule":
-        """The rule with all its seconds, for windows of a length."""
+        """The rule with all its numbers, for windows of a length."""
         return replace(
             self,
+            leave=_LEAVE * self.enter if self.leave is None else self.leave,
             smooth=_SMOOTH * length if self.smooth is None else self.smooth,
             shortest=_SHORTEST * length if self.shortest is None else self.shortest,
             gap=_GAP * length if self.gap is None else self.gap,
@@ -145,7 +149,8 @@ class _Line:
     ) -> None:
         # The last column, which index -1 names, is that of no label: a label ends where it is
         # below `leave`.
-        column = np.full((len(shares), 1), rule.leave, np.float32)
+        self.leave = 0.0 if rule.leave is None else rule.leave
+        column = np.full((len(shares), 1), self.leave, np.float32)
         self.shares = np.concatenate([shares, column], axis=1)
         self.centres, self.span, self.rule = centres, span, rule
 
@@ -183,8 +188,8 @@ class _Line:
         zone = slice(first, last)
         left, right = self.shares[zone, before], self.shares[zone, after]
         open_ = ~refused[zone]
-        forth = _leading((left >= self.rule.leave) & open_) if before != NONE else 0
-        back = _leading(((right >= self.rule.leave) & open_)[::-1]) if after != NONE else 0
+        forth = _leading((left >= self.leave) & open_) if before != NONE else 0
+        back = _leading(((right >= self.leave) & open_)[::-1]) if after != NONE else 0
         count = last - first
         if forth + back > count:
             # gain[s]: the sum where the first s windows are the left label's
