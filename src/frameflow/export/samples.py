@@ -75,7 +75,7 @@ def spread(manifest: Manifest, splits: Sequence[str], count: int, *, skip: int =
             if sample.split == split:
                 by_label.setdefault(sample.label, []).append(sample)
         for samples in by_label.values():  # not all of one group, which often stand together
-            np.random.default_rng(len(samples)).shuffle(samples)  # type: ignore[arg-type]
+            np.random.default_rng(len(samples)).shuffle(samples)
         for place in range(max(map(len, by_label.values()), default=0)):
             chosen += [own[place] for _, own in sorted(by_label.items()) if place < len(own)]
     return manifest.replace(chosen[skip : skip + count])

@@ -1,0 +1,222 @@
+"""8-bit integers for a backbone's weights and activations, by a few hundred training frames.
+
+The graph holds QuantizeLinear and DequantizeLinear pairs (QDQ), which ONNX Runtime and OpenVINO
+both turn into integer arithmetic. Weights have a scale for each output channel, activations one
+range each. Two things are done beside what ONNX Runtime's quantiser does by itself, because they
+keep what it loses (measured by benchmarks/int8.py):
+
+- a range is the one of least squared error, not the least and the largest value seen;
+- what rounding the weights shifts on average is taken out of each convolution's bias (Nagel et
+  al., "Data-free quantization through weight equalization and bias correction", ICCV 2019,
+  section 4.2, with means measured on the calibration frames).
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frameflow.errors import FrameFlowError
+
+if TYPE_CHECKING:
+    import onnx
+
+_SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of a range, tried at either end
+_VALUES = 4096  # of an activation, kept of each batch
+_STEPS = 255  # from one end of a range to the other
+_WEIGHTS = 127  # the largest weight
+_POOLING = "/pooling/"  # the graph's features: float32, as the head is
+
+Batches = Callable[[], Iterator[np.ndarray]]
+
+
+def quantised(model: "onnx.ModelProto", batches: Batches) -> "onnx.ModelProto":
+    """A backbone's graph in 8 bits.
+
+    Args:
+        model: of `frameflow.export.graphs.backbone_graph`.
+        batches: gives normalised frames, a few at a time; called twice.
+
+    Raises:
+        FrameFlowError: there is nothing in the graph that can be quantised, or the quantiser
+            fails.
+    """
+    import onnx
+
+    corrected = onnx.ModelProto()
+    corrected.CopyFrom(model)
+    kinds = {node.op_type for node in corrected.graph.node}
+    if not kinds & {"Conv", "MatMul", "Gemm"}:
+        raise FrameFlowError("The backbone has no layer that could be quantised: leave out --int8.")
+    correct_biases(corrected, batches)
+    ranges = best_ranges(corrected, batches)
+    try:
+        return _quantised(corrected, ranges, next(iter(batches()))[:1])
+    except Exception as error:  # whatever the quantiser raises, it is about this graph
+        said = " ".join(str(error).split())[:200]
+        raise FrameFlowError(
+            f"ONNX Runtime cannot quantise this backbone: {said}. Leave out --int8."
+        ) from error
+
+
+def correct_biases(model: "onnx.ModelProto", batches: Batches) -> None:
+    """Take what the rounding of weights adds on average out of the convolutions' biases."""
+    from onnx import numpy_helper
+
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    found = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and len(node.input) == 3
+        and {node.input[1], node.input[2]} <= weights.keys()
+    ]
+    means = _means(model, list(dict.fromkeys(node.input[0] for node in found)), batches)
+    for node in found:
+        if node.input[0] not in means:
+            continue
+        weight = numpy_helper.to_array(weights[node.input[1]])
+        bias = numpy_helper.to_array(weights[node.input[2]])
+        off = (_rounded(weight) - weight).reshape(*weight.shape[:2], -1).sum(axis=2)
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        given = means[node.input[0]].reshape(groups, -1)
+        shift = np.einsum("gok,gk->go", off.reshape(groups, -1, off.shape[1]), given).ravel()
+        new = numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
+        weights[node.input[2]].CopyFrom(new)
+
+
+def best_ranges(model: "onnx.ModelProto", batches: Batches) -> dict[str, tuple[float, float]]:
+    """Of each activation the range whose 256 steps give the least squared error."""
+    names = [name for node in model.graph.node for name in node.output]
+    names += [value.name for value in model.graph.input]
+    kept: dict[str, list[np.ndarray]] = {}
+    ends: dict[str, tuple[float, float]] = {}
+    rng = np.random.default_rng(0)
+    for name, values in _activations(model, names, batches):
+        flat = values.ravel()
+        low, high = ends.get(name, (0.0, 0.0))
+        ends[name] = (min(low, float(flat.min())), max(high, float(flat.max())))
+        kept.setdefault(name, []).append(flat[rng.integers(0, flat.size, _VALUES)])
+    return {name: _best_range(np.concatenate(kept[name]), *ends[name]) for name in kept}
+
+
+def _best_range(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    best, chosen = np.inf, (low, high)
+    for down in _SHRINK if low < 0 else (1.0,):
+        for up in _SHRINK if high > 0 else (1.0,):
+            step = (high * up - low * down) / _STEPS
+            if step <= 0:
+                continue
+            steps = np.clip(np.rint((values - low * down) / step), 0, _STEPS)
+            error = float(((steps * step + low * down - values) ** 2).mean())
+            if error < best:
+                best, chosen = error, (low * down, high * up)
+    return chosen
+
+
+def _rounded(weight: np.ndarray) -> np.ndarray:
+    """What is left of ``(out, in, ...)`` weights, each output channel with a scale of its own."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    scale = np.maximum(largest, 1e-12) / _WEIGHTS
+    scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    return np.asarray(np.rint(weight / scale) * scale)
+
+
+def _means(
+    model: "onnx.ModelProto", names: Sequence[str], batches: Batches
+) -> dict[str, np.ndarray]:
+    """The mean of each channel, ``(C,)``, of ``(N, C, ...)`` activations."""
+    sums: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    for name, values in _activations(model, names, batches):
+        rest = tuple(axis for axis in range(values.ndim) if axis != 1)
+        sums[name] = sums.get(name, 0) + values.sum(axis=rest, dtype=np.float64)
+        counts[name] = counts.get(name, 0) + values.size // values.shape[1]
+    return {name: sums[name] / counts[name] for name in sums}
+
+
+def _activations(
+    model: "onnx.ModelProto", names: Sequence[str], batches: Batches
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, float values) of a graph's inputs and whatever else is asked for, batch by batch."""
+    import onnx
+    import onnxruntime
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(onnx.shape_inference.infer_shapes(model))
+    given = {value.name for value in watched.graph.input}
+    known = {value.name: value for value in watched.graph.value_info}
+    outputs = [value.name for value in watched.graph.output]
+    inner = [
+        name
+        for name in dict.fromkeys(names)
+        if name in known and known[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    ]
+    watched.graph.output.extend(known[name] for name in inner if name not in outputs)
+    asked = [name for name in dict.fromkeys(names) if name in inner or name in outputs]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (entry,) = given
+    for batch in batches():
+        if entry in names:
+            yield entry, batch
+        if asked:
+            yield from zip(asked, session.run(asked, {entry: batch}))
+
+
+def _quantised(
+    model: "onnx.ModelProto", ranges: dict[str, tuple[float, float]], example: np.ndarray
+) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Once(CalibrationDataReader):
+        """The quantiser asks for calibration data though all ranges are given."""
+
+        def __init__(self) -> None:
+            self._left = [{model.graph.input[0].name: example}]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self._left.pop() if self._left else None
+
+    overrides: dict[str, list[dict[str, Any]]] = {
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in ranges.items()
+        if high > low
+    }
+    pooled = [node.name for node in model.graph.node if node.name.startswith(_POOLING)]
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it advises steps that were taken before
+    try:
+        with tempfile.TemporaryDirectory(prefix="frameflow-") as folder:
+            source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+            onnx.save(model, source)
+            quantize_static(
+                source,
+                target,
+                Once(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=pooled,
+                extra_options={"TensorQuantOverrides": overrides},
+            )
+            found = onnx.load(target)
+    finally:
+        root.setLevel(level)
+    if not any(node.op_type == "QuantizeLinear" for node in found.graph.node):
+        raise ValueError("no layer was quantised")
+    return found
