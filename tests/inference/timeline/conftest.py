@@ -73,13 +73,14 @@ def predictor(*overrides: str, recipe: str = "default", **extra: object) -> "Pre
     recognizer.extra = {"clip_seconds": 1.0, **extra}
     made = Predictor(recognizer.eval(), engine="torch")
     pictures = np.random.default_rng(0).integers(0, 255, (16, 4, 4, 3), dtype=np.uint8)
-    flat, mask = [], torch.ones((4, made.encoder.steps), dtype=torch.bool)
+    flat = []
     for engine, stream in zip(made.encoder.engines, made.recognizer.backbones()):
         size = stream.preprocess.size
         images = pictures.repeat(size // 4 + 1, 1).repeat(size // 4 + 1, 2)[:, :size, :size]
         images = images if engine.steps is None else images.reshape(4, -1, size, size, 3)
         flat.append(torch.from_numpy(engine(images)).reshape(4, -1, engine.dim))
-    recognizer.head.prepare([(torch.cat(flat, dim=-1), mask)])
+    features = torch.cat(flat, dim=-1)
+    recognizer.head.prepare([(features, torch.ones(features.shape[:2], dtype=torch.bool))])
     with torch.no_grad():
         for parameter in recognizer.head.parameters():
             parameter.copy_(0.1 * torch.randn_like(parameter))
