@@ -148,6 +148,10 @@ class Augment(_Strict):
 class Train(_Strict):
     """How the recognizer learns."""
 
+    solver: Literal["epochs", "nearest-mean", "ridge", "logistic"] = Field(
+        "epochs", description="or a linear classifier of stored features found at once"
+    )
+    penalty: float = Field(0.1, gt=0, description="solver: ridge, logistic: of large weights")
     epochs: Positive = Field(60, description="the most there are")
     batch_size: Positive = Field(64, description="samples a step")
     accumulate: Positive = Field(1, description="steps whose gradients are added before an update")
@@ -169,9 +173,7 @@ class Train(_Strict):
     label_smoothing: Share = Field(0.1, description="of the training targets")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
     balance: Literal["none", "weights", "effective", "oversample"] = Field(
-        "none",
-        description="of unequal classes: weights in the loss, by count or by effective number, "
-        "or rare ones drawn more often",
+        "none", description="of unequal classes: weighed by (effective) number, or drawn oftener"
     )
     learn: tuple[Unfreeze, ...] = Field((), description="parts of the backbones that learn")
     layer_decay: float = Field(
@@ -270,6 +272,8 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Recipe":
+        if self.train.solver != "epochs" and self.train.learn:
+            raise ValueError(f"train.solver {self.train.solver} is for frozen backbones")
         if any(stream.cut for stream in self.streams) and not self.train.learn:
             raise ValueError(
                 "a stream has a cut, but nothing learns: name the parts in train.learn, "

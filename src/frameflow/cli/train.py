@@ -42,6 +42,9 @@ def train(
     engine: EngineName = "auto",
     allow_leak: AllowLeak = False,
     init: Annotated[Path | None, typer.Option(help="Start from the weights of this run.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Learn from so many clips of each class only.")
+    ] = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only try learning rates and show the loss.")
     ] = False,
@@ -57,16 +60,16 @@ def train(
 
     if resume is not None:
         flags = (allow_leak or None, find_lr or None)
-        others = (overrides or None, out, fold, classes, seed, init, *flags)
+        others = (overrides or None, out, fold, classes, seed, init, shots, *flags)
         if recipe != "default" or any(option is not None for option in others):
             raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
         typer.echo(resume_run(resume, engine=engine).summary())
         return
     if videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
-    if find_lr and out is not None:
-        raise UsageError("--find-lr makes no run: leave --out away.")
-    start: Callable[..., Any] = run_find_lr if find_lr else partial(run_train, out=out)
+    if find_lr and (out is not None or shots is not None):
+        raise UsageError("--find-lr makes no run: leave --out and --shots away.")
+    start: Callable[..., Any] = run_find_lr if find_lr else partial(run_train, out=out, shots=shots)
     found = start(
         videos,
         recipe=recipe,

@@ -57,11 +57,17 @@ def train_head(
     """Train a head on stored features; the arguments are those of `fit`.
 
     A head that standardises (it has ``prepare``) sees training features before the first epoch.
-    Where it learns from a fixed summary of a clip, that is computed once and not every epoch.
+    Where it learns from a fixed summary of a clip, that is computed once and not every epoch. A
+    ``solver`` other than epochs finds the weights at once.
     """
     prepare = getattr(head, "prepare", None)
     if prepare is not None and len(training):
         prepare(training.parts())
+    if settings.solver != "epochs":
+        from frameflow.training.closed_form import solve_head
+
+        loss = loss or make_loss(settings, training.targets)
+        return solve_head(head, training, validation, settings, loss=loss, folder=folder)
     if summaries := summarised(head, training, validation):
         with one_thread():
             return fit(Decider(head), *summaries, settings, loss=loss, folder=folder, resume=resume)

@@ -19,6 +19,7 @@ from frameflow.training._random import reproducible
 from frameflow.training._record import Recorder, write_audit
 from frameflow.training.init import refuse_seen, start_from
 from frameflow.training.run import Run, new_run_folder, refuse_used_folder
+from frameflow.training.shots import take_shots
 from frameflow.training.sources import (
     Source,
     check_classes,
@@ -56,6 +57,7 @@ def train(
     engine: "EngineKind" = "auto",
     allow_leak: bool = False,
     init: str | os.PathLike[str] | Run | None = None,
+    shots: int | None = None,
 ) -> Run:
     """Train a recognizer and evaluate it on clips of groups it has never seen.
 
@@ -71,6 +73,8 @@ def train(
         allow_leak: go on with a group in two splits, or with a test split that ``init`` was
             trained on; every report then says so.
         init: start from this run: its backbones, and its head where the labels are the same.
+        shots: keep so many training clips of each class and no validation, see
+            `frameflow.training.shots`.
 
     Returns:
         The run, trained and evaluated.
@@ -92,7 +96,7 @@ def train(
         refuse_used_folder(out)
     begin = init if init is None or isinstance(init, Run) else Run(init)
     manifest, recognizer = _prepare(
-        source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak
+        source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak, shots=shots
     )
     if chosen.name == "default" and len(manifest) < FEW:
         log.info("With so few clips --recipe few-clips takes longer and often scores higher.")
@@ -150,6 +154,7 @@ def _prepare(
     fold: int | None,
     begin: Run | None,
     allow_leak: bool,
+    shots: int | None = None,
 ) -> tuple[Manifest, "Recognizer"]:
     """The samples with their splits, checked, and the recognizer before training."""
     several = recipe.multilabel
@@ -164,6 +169,11 @@ def _prepare(
         manifest = with_groups(manifest, always=scanned is not None)
     found = manifest is not given  # groups, by comparing the clips
     manifest = with_splits(manifest, recipe, fold=fold)
+    if shots is not None:
+        if several:
+            raise UsageError("--shots counts clips of one class: a clip here may have several.")
+        manifest = take_shots(manifest, shots, seed=recipe.train.seed)
+        recognizer.extra["shots"] = shots
     check_classes(manifest, multilabel=several)
     refuse_leaks(manifest, allow=allow_leak, folder=scanned)
     if begin is not None:
@@ -307,7 +317,7 @@ def _train(
         raise UsageError(
             f"Of the readable training videos (see {run.path / 'bad_videos.csv'}): {error}"
         ) from None
-    if sets.validation is None:
+    if sets.validation is None and recipe.train.solver == "epochs":
         log.warning("There is no validation sample: all %d epochs are run.", recipe.train.epochs)
     training = examples_of(sets.training, recipe, labels)
     validation = None
@@ -346,6 +356,9 @@ def _learner(recipe: Recipe) -> str:
 
 def _told(fitted: "Fitted", recipe: Recipe) -> str:
     row = fitted.history[fitted.best_epoch - 1]
+    if recipe.train.solver != "epochs":
+        said = "" if row.val_top1 is None else f"; validation top-1 {row.val_top1:.3f}"
+        return f"Found the weights by {recipe.train.solver} in {row.seconds:.1f} s{said}."
     score = "" if row.val_top1 is None else f", validation top-1 {row.val_top1:.3f}"
     seconds = sum(epoch.seconds for epoch in fitted.history)
     most = recipe.train.epochs * len(recipe.train.rounds)
