@@ -144,6 +144,42 @@ class TestPictures:
         assert (answered != withheld).any()
 
 
+class TestBadInput:
+    def test_unreadable_videos_have_no_pictures_and_the_others_have(
+        self, run, spoil, frameflow
+    ) -> None:
+        reasons = spoil(Path("VIDEOS/Rückhand"))
+        names = ["--gif", "gifs", "--per-frame", "f.csv", "--csv", "a.csv"]
+        said = frameflow("predict", run, "VIDEOS/Rückhand", "--engine", "torch", *names)
+        assert said.code == 1
+        for name, reason in reasons.items():
+            assert f"{name}: {reason}" in said.err
+        assert len(list(Path("gifs").iterdir())) == 12
+        assert len({row["video"] for row in table("f.csv")}) == 12
+        assert sum(bool(row["error"]) for row in table("a.csv")) == len(reasons)
+
+    def test_a_length_that_is_a_lie(self, run, film, frameflow) -> None:
+        """Half of the packets are gone, and the index still names them."""
+        whole = film(Path("whole.mkv"), scene=3, seed=3, frames=60).read_bytes()
+        Path("half.mkv").write_bytes(whole[: len(whole) // 2])
+        said = frameflow(f"predict {run} half.mkv --engine torch --gif a.gif --strip a.png")
+        assert said.code == 0, said.err
+        with Image.open("a.gif") as gif:
+            assert 1 <= gif.n_frames < 50
+
+    def test_a_picture_that_cannot_be_written_ends_it_and_keeps_the_rows(
+        self, run, frameflow
+    ) -> None:
+        Path("gifs/02.gif").mkdir(parents=True)
+        said = frameflow(f"predict {run} {FEW} --engine torch --gif gifs --csv a.csv")
+        assert said.code == 1
+        assert "gifs/02.gif cannot be written" in said.error
+        assert len(table("a.csv")) == 2
+        Path("gifs/02.gif").rmdir()
+        assert frameflow(f"predict {run} {FEW} --engine torch --csv a.csv --resume").code == 0
+        assert len(table("a.csv")) == 4
+
+
 class TestFrames:
     def test_a_row_for_every_frame(self, run, frameflow) -> None:
         said = frameflow(f"predict {run} {FEW} --engine torch --per-frame f.csv --rolling 3")
