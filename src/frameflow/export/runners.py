@@ -29,14 +29,14 @@ class Runner(Protocol):
 
 
 def open_file(
-    path: Path, engine: FileEngine | None = None, *, threads: int | None = None
+    path: Path, engine: FileEngine | None = None, *, precision: str = "float32"
 ) -> Runner:
     """The runner of a file.
 
     Args:
         path: ``.onnx`` or ``.xml``.
         engine: the usual one of the ending where None; OpenVINO reads both.
-        threads: as many as there are cores where None.
+        precision: ``bfloat16`` lets OpenVINO compute in it.
 
     Raises:
         UsageError: the engine is not installed, or cannot read such files.
@@ -46,7 +46,9 @@ def open_file(
     if path.suffix == ".xml" and chosen != "openvino":
         raise UsageError(f"{path.name} is for OpenVINO, not for {chosen}.")
     try:
-        return _OpenVino(path, threads) if chosen == "openvino" else _OnnxRuntime(path, threads)
+        if chosen == "openvino":
+            return _OpenVino(path, "bf16" if precision == "bfloat16" else "f32")
+        return _OnnxRuntime(path)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"The engine {chosen!r} is not installed ({error.name}): pip install {chosen}."
@@ -54,11 +56,10 @@ def open_file(
 
 
 class _OnnxRuntime:
-    def __init__(self, path: Path, threads: int | None) -> None:
+    def __init__(self, path: Path) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
@@ -70,17 +71,15 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, path: Path, threads: int | None) -> None:
+    def __init__(self, path: Path, precision: str) -> None:
         import openvino
 
         core = openvino.Core()
         model = core.read_model(path)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
         }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
         self._model = core.compile_model(model, "CPU", settings)
         self.metadata = {}
         if model.has_rt_info(["frameflow"]):
