@@ -137,6 +137,24 @@ def test_only_the_newest_window_is_answered_and_the_others_are_counted(
     assert np.allclose(later.prediction.probabilities, expected.probabilities[8], atol=1e-5)
 
 
+def test_behind_is_what_frames_come_later_than_at_best(
+    film: Path, predictor: Callable[[str], Predictor]
+) -> None:
+    made = predictor(RGB)
+    whole = arrivals(fill(film, made, plan_of(0.5, 0.5, 8)))
+    answers = PieceAnswers(made, whole[0].piece, name="", topk=1, rolling=1, dropped=Dropped())
+    said = []
+    for number, one in enumerate(whole):  # a burst of one second, then a network that gets slower
+        late = 1.0 - one.shot.seconds if number < 8 else 0.25 * (number - 7)
+        answers.add(Arrival(one.piece, one.shot, one.time + late))
+        if (due := answers.due()) is not None:
+            said.append(answers.answer(due).behind)
+    assert said[0] == pytest.approx(0.0, abs=0.05)
+    assert said[1] == pytest.approx(0.0, abs=0.05)
+    steps = np.diff(said[2:])
+    assert steps == pytest.approx([1.0] * len(steps), abs=0.05)
+
+
 def test_rolling_is_the_mean_of_the_newest_answers(
     film: Path, predictor: Callable[[str], Predictor]
 ) -> None:

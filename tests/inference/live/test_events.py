@@ -56,6 +56,7 @@ def test_begin_and_end_with_two_thresholds() -> None:
     (begin, end) = happenings(found)
     assert begin.seconds == 2.0  # the middle of the window
     assert end.details["peak"] == pytest.approx(0.8)
+    assert end.details["windows"] == 3
     assert end.details["probability"] == pytest.approx((0.8 + 0.4 + 0.8) / 3)
 
 
@@ -129,6 +130,7 @@ def test_a_line_is_plain_and_short() -> None:
         "probability": 0.8,
         "topk": [{"label": "jump", "probability": 0.8}],
         "latency": 0.05,
+        "behind": 0.0,
         "dropped_windows": 0,
         "dropped_frames": 0,
     }

@@ -1,7 +1,9 @@
 """What a user names, and what is said where it cannot be."""
 
+import http.server
 import io
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,14 @@ def test_passwords_are_never_shown(address: str, shown: str) -> None:
     assert find_source(address).address == address
 
 
+def test_a_device_of_ffmpeg_is_no_file() -> None:
+    source = find_source("testsrc=size=64x48:rate=10", format="lavfi")
+    assert (source.kind, source.again) == ("camera", True)
+    with open_source(source, timeout=5.0) as (container, stream):
+        frame = next(container.decode(stream))
+    assert (frame.width, frame.height) == (64, 48)
+
+
 def test_a_password_is_not_in_an_error() -> None:
     with (
         pytest.raises(VideoError) as error,
@@ -47,6 +57,41 @@ def test_a_password_is_not_in_an_error() -> None:
         pass
     assert "secret" not in str(error.value)
     assert "connection refused" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "wants a user and a password"),
+        (403, "wants a user and a password"),
+        (404, "the server answered 404"),
+        (500, "refused by the server"),
+    ],
+)
+def test_what_a_server_refuses(status: int, said: str) -> None:
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        source = find_source(f"http://127.0.0.1:{server.server_port}/camera")
+        with pytest.raises(VideoError, match=said), open_source(source, timeout=5.0):
+            pass
+        server.shutdown()
+
+
+def test_a_terminal_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    with pytest.raises(UsageError, match="Nothing is piped in"):
+        find_source("-")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the names of cameras are Linux's")

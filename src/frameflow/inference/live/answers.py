@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from frameflow.inference.predictor import Predictor
 
 _AHEAD = 2  # moments that are worth looking at before their window is complete
+_DRIFT = 1e-4  # by how much the clock of a camera may be slower than ours, and more
 
 
 class Dropped:
@@ -62,13 +63,19 @@ class PieceAnswers:
         self._planned = 0  # the window whose moments are not yet among the wanted ones
         self._answered = self._seen = -1  # the window answered last, and its last moment
         self._newest = -1
+        self._best = float("inf")  # the least that a moment came after its time in the stream
+        self._behind = 0.0
         self._said: deque[np.ndarray] = deque(maxlen=rolling)
 
     def add(self, arrival: Arrival) -> None:
         """Take in the next moment."""
         self._fresh.append(arrival)
         self._newest = arrival.shot.moment
+        before = self._came.get(self._newest - 1, arrival.time)
         self._came[self._newest] = arrival.time
+        after = arrival.time - arrival.shot.seconds
+        self._best = min(self._best + _DRIFT * (arrival.time - before), after)
+        self._behind = after - self._best
 
     def due(self) -> int | None:
         """The number of the newest complete window, if it is not answered yet."""
@@ -109,6 +116,7 @@ class PieceAnswers:
             end=begin + end,
             prediction=said,
             latency=late,
+            behind=self._behind,
             dropped_windows=self._dropped.windows,
             dropped_frames=self._dropped.frames,
         )

@@ -88,6 +88,7 @@ class Happenings:
             "end": round(one.seen, 3),
             "probability": round(one.total / one.windows, 6),
             "peak": round(one.peak, 6),
+            "windows": one.windows,
         }
         seconds = by.end if isinstance(by, LivePrediction) else by.seconds
         return LiveEvent("end", by.time, seconds, details)

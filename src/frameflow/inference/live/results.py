@@ -21,6 +21,8 @@ class LivePrediction:
         end: likewise.
         prediction: the answer; with ``rolling`` that of the last windows together.
         latency: seconds from the arrival of the window's last frame to the answer.
+        behind: seconds by which frames now arrive later than they did at best: where it grows, the
+            network or this machine's decoding does not keep up with the stream.
         dropped_windows: how many were left out so far, because newer ones were there.
         dropped_frames: how many moments of the grid were never looked at so far.
     """
@@ -30,6 +32,7 @@ class LivePrediction:
     end: float
     prediction: "Prediction"
     latency: float
+    behind: float = 0.0
     dropped_windows: int = 0
     dropped_frames: int = 0
 
@@ -45,6 +48,7 @@ class LivePrediction:
             "end": round(self.end, _DIGITS),
             **{key: answer[key] for key in answer if key not in ("video", "views")},
             "latency": round(self.latency, _DIGITS),
+            "behind": round(self.behind, _DIGITS),
             "dropped_windows": self.dropped_windows,
             "dropped_frames": self.dropped_frames,
         }

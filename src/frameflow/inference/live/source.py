@@ -84,6 +84,8 @@ def find_source(
     if not name.strip():
         raise UsageError("The source is empty: give 0, an address, a file, or - for a pipe.")
     if name in _PIPES:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("Nothing is piped in: ffmpeg ... -f mpegts - | frameflow live ...")
         return Source("pipe", "pipe", sys.stdin.buffer, format, given)
     if name.isdecimal() or name.startswith("/dev/video"):
         return _camera(name, format, given)
@@ -94,7 +96,7 @@ def find_source(
             usual["listen_timeout"] = "60"  # FFmpeg 8 cannot listen without
         return Source("network", without_password(name), name, format, {**usual, **given})
     path = name[len("file://") :] if scheme is not None else name
-    if format in _DEVICES.values():
+    if _is_device(format):
         usual = {**_OPTIONS.get(str(format), {})}
         return Source("camera", name, name, format, {**usual, **given})
     if not Path(path).exists():
@@ -213,6 +215,13 @@ def cameras(system: str) -> list[str]:
     except (av.FFmpegError, ValueError):
         return []
     return [device.name for device in found if "video" in device.media_types]
+
+
+def _is_device(format: str | None) -> bool:
+    """Whether what FFmpeg opens is no file: a camera, a screen (x11grab), a test picture (lavfi)."""
+    import av
+
+    return format is not None and av.ContainerFormat(format, "r").no_file
 
 
 def _check_format(format: str | None) -> None:

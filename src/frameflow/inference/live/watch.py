@@ -95,9 +95,11 @@ def live(
 def _limited(
     found: "Iterator[LiveEvent | LivePrediction | None]", seconds: float | None, count: int | None
 ) -> Iterator[LiveEvent | LivePrediction]:
-    until = float("inf") if seconds is None else time.monotonic() + seconds
-    answered = 0
+    until, answered = float("inf"), 0
     try:
+        next(found)  # it begins to read
+        if seconds is not None:
+            until = time.monotonic() + seconds
         for one in found:
             if one is not None:
                 yield one
@@ -116,6 +118,7 @@ def _answers(
     dropped, answers = Dropped(), None
     reader.start()
     try:
+        yield None
         while True:
             over = reader.over
             idle = answers is None or not answers.look_ahead()
