@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def bench(
     int8: bool = False,
     accuracy: bool = True,
     clips: int | None = None,
-    engines: Sequence[BenchEngine] = (),
+    engines: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a run under the engines of this machine, each in a process of its own.
 
@@ -84,6 +84,9 @@ def bench(
     if repeat < 1 or (clips is not None and clips < 1):
         raise UsageError(f"repeat ({repeat}) and clips ({clips}) must be > 0.")
     for engine in engines:
+        if engine not in get_args(BenchEngine):
+            known = get_args(BenchEngine)
+            raise UsageError(f"engine ({engine!r}) must be one of {', '.join(known)}.")
         if importlib.util.find_spec(engine) is None:
             raise UsageError(f"The engine {engine!r} is not installed: pip install {engine}.")
     folder = run_folder(run)
@@ -150,7 +153,7 @@ def _found(folders: Sequence[Path]) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _rows(files: dict[tuple[str, str], Path], engines: Sequence[BenchEngine]) -> list[Row]:
+def _rows(files: dict[tuple[str, str], Path], engines: Sequence[str]) -> list[Row]:
     rows = [Row("torch", "float32")]
     order: tuple[BenchEngine, ...] = ("onnxruntime", "openvino")
     rows += [
