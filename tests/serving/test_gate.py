@@ -1,5 +1,6 @@
 """Who may ask, from where; every error in one form; headers on every answer."""
 
+import http.client
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,27 @@ def test_a_post_without_the_token_is_not_even_read(guarded: Any) -> None:
     answer = httpx.post(f"{guarded.url}/v1/videos", files={"file": ("a.mp4", clip)})
     assert answer.status_code == 401
     assert guarded.service.uploads.count == 0
+
+
+@pytest.mark.parametrize("expect", [False, True])
+def test_who_sends_much_still_hears_why_not(guarded: Any, expect: bool) -> None:
+    """Were the connection closed on what is being sent, the answer would be lost."""
+    host, port = guarded.url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.putrequest("POST", "/v1/videos")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+    connection.putheader("Content-Length", str(12 << 20))
+    if expect:  # as curl does: it asks before it sends
+        connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    if not expect:
+        for _ in range(12):
+            connection.send(b"x" * (1 << 20))
+    answer = connection.getresponse()
+    assert answer.status == 401
+    assert b"unauthorized" in answer.read()
+    connection.close()
+    assert guarded.http.get("/v1/models").status_code == 200
 
 
 def test_an_upload_plays_by_its_secret_id_alone(guarded: Any) -> None:

@@ -1,10 +1,12 @@
 """What the models are: lists, details, cards, and runs that disappear."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from frameflow.errors import UsageError
@@ -114,6 +116,31 @@ def test_a_run_that_disappears_goes_on_predicting(
     assert server.http.get("/v1/model").json()["folder_present"] is False
     (model,) = server.http.get("/v1/models").json()["models"]
     assert (model["card"], model["score"]["value"]) == (None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/readyz"), ("GET", "/v1/models"), ("GET", "/v1/model"), ("GET", "/v1/model/card"),
+        ("POST", "/v1/predict"), ("POST", "/v1/explain"),
+    ],
+)  # fmt: skip
+def test_while_models_are_loaded_it_says_so(served: Path, method: str, path: str) -> None:
+    """The application as it is before its start has got anywhere: nothing is received."""
+    from frameflow.serving.app import build_app
+    from frameflow.serving.settings import Settings
+
+    app, _ = build_app([("run", served / "run")], Settings())
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return [await http.request(method, path), await http.get("/healthz")]
+
+    answer, alive = asyncio.run(ask())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "starting")
+    assert answer.headers["retry-after"]
+    assert alive.status_code == 200
 
 
 def test_a_set_is_told(make_server: Callable[..., Any], run_copy: Path) -> None:

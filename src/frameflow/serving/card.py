@@ -19,7 +19,7 @@ _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 52rem; margin: 1.5rem auto;
-  padding: 0 1rem; overflow-wrap: anywhere; }
+  padding: 0 1rem; overflow-wrap: break-word; }
 table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; }
 th, td { border: 1px solid color-mix(in srgb, currentColor 25%, transparent);
   padding: .3rem .6rem; text-align: left; vertical-align: top; }

@@ -46,6 +46,7 @@ async def source_of(
     Raises:
         Refused: no video or several, one that is not there, or see `Uploads.receive`.
     """
+    _ = service.models  # while they are being loaded, nothing is received
     form = await service.uploads.receive(request)
     stack = contextlib.ExitStack() if held is None else held
     try:

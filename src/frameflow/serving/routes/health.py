@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 
 from frameflow.serving.faults import missing
 from frameflow.serving.metrics import CONTENT_TYPE
+from frameflow.serving.schemas import errors
 
 if TYPE_CHECKING:
     from frameflow.serving.service import Service
@@ -54,19 +55,35 @@ def router(service: "Service") -> APIRouter:
     def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @routes.get("/readyz", tags=["server"], summary="Whether its models are loaded and warm")
+    @routes.get(
+        "/readyz",
+        tags=["server"],
+        responses=errors(503),
+        summary="Whether its models are loaded and warm",
+    )
     def readyz() -> Response:
         """503 until then. A run whose folder has disappeared is named: it still predicts."""
         gone = [each.name for each in service.models if each.gone]
         return JSONResponse({"status": "ready", "gone": gone})
 
-    @routes.get("/metrics", tags=["server"], summary="Figures for Prometheus")
+    @routes.get(
+        "/metrics",
+        tags=["server"],
+        responses=errors(401),
+        response_class=PlainTextResponse,
+        summary="Figures for Prometheus",
+    )
     def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
     @routes.get("/docs", include_in_schema=False)
     def docs(request: Request) -> Response:
         return HTMLResponse(_docs_page(request.app.openapi()))
+
+    @routes.get("/favicon.ico", include_in_schema=False)
+    def icon() -> Response:
+        """What browsers ask for beside every page; ours names its own."""
+        return Response(status_code=204)
 
     @routes.get("/robots.txt", include_in_schema=False)
     def robots() -> Response:
@@ -83,7 +100,7 @@ def _docs_page(schema: dict[str, dict[str, dict[str, dict[str, object]]]]) -> st
             statuses = said.get("responses", {})
             assert isinstance(statuses, dict)
             rows.append(
-                f"<tr><th>{method.upper()} {escape(path)}</th>"
+                f"<tr><td><code>{method.upper()} {escape(path)}</code></td>"
                 f"<td>{escape(str(said.get('summary', '')))}</td>"
                 f"<td>{', '.join(sorted(statuses))}</td></tr>"
             )

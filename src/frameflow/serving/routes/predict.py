@@ -59,7 +59,7 @@ async def _answer(
     gone = threading.Event()
 
     def read() -> "tuple[float, list[list[Clip]]]":
-        info = source.info or service.reader.probe(source.path)
+        info = source.info or service.reader.probe(source.path, cancelled=gone.is_set)
         requests = model.predictor.encoder.requests
         return info.duration, service.reader.read(source.path, requests, cancelled=gone.is_set)
 

@@ -96,7 +96,8 @@ def router(service: "Service") -> APIRouter:
         return JSONResponse(service.jobs.cancel(job).to_dict())
 
     @routes.get(
-        "/jobs/{job}/timeline.{form}", responses=errors(404, 409, 422), response_class=Response,
+        "/jobs/{job}/timeline.{form}", response_class=Response,
+        responses=errors(401, 404, 409, 422),
         summary="The timeline as a file: csv, json, vtt, srt or eaf",
     )  # fmt: skip
     async def download(job: str, form: Literal["csv", "json", "vtt", "srt", "eaf"]) -> Response:
