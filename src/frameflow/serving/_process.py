@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from frameflow.serving.limits import Limits, Refused, size_text
 
 PROGRAM = (sys.executable, "-P", "-m", "frameflow.serving.worker")
 START_SECONDS = 60.0
+_PIPE = 1 << 20  # bytes
 CANCEL_SECONDS = 1.0  # after which a worker that does not let go is ended
 # The token and other secrets of the server's environment are not handed on.
 _KEPT = (
@@ -62,6 +63,7 @@ class WorkerProcess:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin, self._process.stdout
+        _widen(self._replies)
         self._writing = threading.Lock()
         self._reason = ""
         self._deadline: float | None = None
@@ -201,6 +203,16 @@ class WorkerProcess:
         except (OSError, ValueError):
             self._process.wait()
             raise Died(self._why()) from None
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let clips through in few turns, where the system can."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    except (ImportError, AttributeError, OSError):
+        return
 
 
 def refused_by_death(reason: str, limits: Limits) -> Refused:

@@ -29,10 +29,8 @@ def made() -> str:
     attributes = text.split("Attributes:\n")[1].split("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
     said = {name: " ".join(words.split()).rstrip(".") for name, words in entries}
-    rows = [
-        f"| `{field.name}` | {said[field.name]} | {shown(field.name, getattr(Limits(), field.name))} |\n"
-        for field in fields(Limits)
-    ]
+    values = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
+    rows = [f"| `{name}` | {said[name]} | {shown(name, values[name])} |\n" for name in values]
     return "| limit | of what | default |\n|---|---|---|\n" + "".join(rows)
 
 
