@@ -74,7 +74,9 @@ class Service:
         """Everything started, and in the end stopped again and nothing left behind."""
         settings = self.settings
         self.uploads = Uploads(settings.limits, ttl=settings.ttl)
-        self.reader = SafeReader(settings.limits, workers=settings.workers)
+        self.reader = SafeReader(
+            settings.limits, workers=settings.workers, folder=self.uploads.folder
+        )
         self.batcher = Batcher(settings.batch, self.metrics.together.observe)
         self.jobs = Jobs(most=settings.jobs, ttl=settings.ttl, ended=self._job_ended)
         self.reading = ThreadPoolExecutor(settings.workers, thread_name_prefix="read")
@@ -111,9 +113,12 @@ class Service:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.jobs.sweep()
-            await asyncio.to_thread(self.uploads.sweep)
-            self.previews.sweep()
+            try:
+                self.jobs.sweep()
+                await asyncio.to_thread(self.uploads.sweep)
+                self.previews.sweep()
+            except Exception:  # once more in a while: it must not end for good
+                log.exception("What has expired could not be removed.")
 
     def _job_ended(self, state: str) -> None:
         self.metrics.jobs.labels(state).inc()

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from frameflow.serving.faults import missing
+from frameflow.serving.limits import Refused
 from frameflow.serving.metrics import CONTENT_TYPE
 from frameflow.serving.schemas import errors
 
@@ -64,6 +65,8 @@ def router(service: "Service") -> APIRouter:
     def readyz() -> Response:
         """503 until then. A run whose folder has disappeared is named: it still predicts."""
         gone = [each.name for each in service.models if each.gone]
+        if not service.reader.ready:
+            raise Refused(503, "no_worker", "The processes that read videos do not start.")
         return JSONResponse({"status": "ready", "gone": gone})
 
     @routes.get(
