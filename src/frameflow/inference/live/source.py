@@ -218,7 +218,7 @@ def cameras(system: str) -> list[str]:
 
 
 def _is_device(format: str | None) -> bool:
-    """Whether what FFmpeg opens is no file: a camera, a screen (x11grab), a test picture (lavfi)."""
+    """Whether what FFmpeg opens is no file: a camera, a screen (x11grab), a picture (lavfi)."""
     import av
 
     return format is not None and av.ContainerFormat(format, "r").no_file
