@@ -65,7 +65,7 @@ def test_json_and_scores(
     assert said["scores"]["frame_accuracy"] == pytest.approx(right / 3, abs=0.03)
     assert said["scores"] == video["scores"]
     table = frameflow("timeline", small_run, long, *options[:-3], "--truth", truth)
-    assert "segment F1 at 50% overlap" in table.out
+    assert "segment F1 at 50 % overlap" in table.out
 
 
 def test_every_file_of_every_video(

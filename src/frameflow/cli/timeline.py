@@ -154,10 +154,11 @@ def _print(timeline: "Timeline", segments: "list[Segment]", *, short: bool) -> N
 
 def _print_scores(scores: "SegmentScores") -> None:
     rows: list[tuple[str, float]] = [
-        (f"segment F1 at {overlap:.0%} overlap", score) for overlap, score in scores.f1.items()
+        (f"segment F1 at {100 * overlap:g} % overlap", score)
+        for overlap, score in scores.f1.items()
     ]
     rows += [("frame accuracy", scores.frame_accuracy), ("edit score", scores.edit)]
-    title = f"{scores.found} segments found, {scores.true} true"
+    title = f"{scores.found} segment{'s' if scores.found != 1 else ''} found, {scores.true} true"
     print_table(("score", "value"), rows, title=title)
 
 

@@ -115,13 +115,13 @@ def test_subtitles_as_they_are_written(make_timeline: Make) -> None:
     given_ = line(make_timeline)
     assert timeline_text(given_, SEGMENTS, "vtt") == (
         "WEBVTT\n\n"
-        "1\n00:00:00.000 --> 00:00:01.250\na 80%\n\n"
+        "1\n00:00:00.000 --> 00:00:01.250\na 80 %\n\n"
         "2\n00:00:01.250 --> 00:00:03.000\n"
-        'läuft &amp; "winkt", &lt;b&gt;1&lt;/b&gt; --&gt; 2|3 51%\n\n'
-        "3\n01:00:00.500 --> 02:01:01.000\ntwo lines 100%\n"
+        'läuft &amp; "winkt", &lt;b&gt;1&lt;/b&gt; --&gt; 2|3 51 %\n\n'
+        "3\n01:00:00.500 --> 02:01:01.000\ntwo lines 100 %\n"
     )
     assert timeline_text(given_, SEGMENTS[1:], "srt").startswith(
-        '1\n00:00:01,250 --> 00:00:03,000\nläuft & "winkt", ‹b›1‹/b› → 2|3 51%\n\n2\n01:00:00,500'
+        '1\n00:00:01,250 --> 00:00:03,000\nläuft & "winkt", ‹b›1‹/b› → 2|3 51 %\n\n2\n01:00:00,500'
     )
 
 
@@ -238,8 +238,8 @@ def test_a_browser_shows_the_subtitles(
     )
     page.close()
     assert cues == [
-        [0, 0.5, "first 80%"],
-        [0.5, 1, f"{STRANGE} 50%"],
-        [1.25, 3, f"{STRANGE} 51%"],
-        [3600.5, 7261, "two lines 100%"],
+        [0, 0.5, "first 80 %"],
+        [0.5, 1, f"{STRANGE} 50 %"],
+        [1.25, 3, f"{STRANGE} 51 %"],
+        [3600.5, 7261, "two lines 100 %"],
     ]

@@ -52,7 +52,7 @@ def test_what_is_found_and_what_is_true_can_be_read(make_timeline: Make, tmp_pat
     found = [Segment(0, 1.5, labels[0], 0.9, 0.95)]
     path = tmp_path / "p.svg"
     write_picture(path, given, found, truth=[Span("", 1, 2, "unknown")])
-    assert "<läuft> & winkt, 00:00:00.000 to 00:00:01.500, 90%" in notes(path)
+    assert "<läuft> & winkt, 00:00:00.000 to 00:00:01.500, 90 %" in notes(path)
     assert "true: unknown, 00:00:01.000 to 00:00:02.000" in notes(path)
     root = ElementTree.parse(path).getroot()
     texts = [text.text for text in root.iter(f"{SVG}text")]

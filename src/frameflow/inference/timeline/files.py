@@ -14,6 +14,7 @@ from frameflow._files import write_text
 from frameflow.data.timestamps import print_time
 from frameflow.errors import FrameFlowError, UsageError, near_names
 from frameflow.inference.timeline.elan import elan_text, milliseconds, one_line
+from frameflow.video.draw import percent
 
 if TYPE_CHECKING:
     from frameflow.inference.timeline.compute import Timeline
@@ -212,6 +213,6 @@ def _cues(segments: "Sequence[Segment]") -> "list[tuple[str, str, str]]":
     for segment in sorted(segments, key=lambda one: (one.start, one.end, one.label)):
         start, end = milliseconds(segment)
         label = one_line(segment.label) or "?"
-        text = f"{label} {segment.probability:.0%}"
+        text = f"{label} {percent(segment.probability)}"
         cues.append((print_time(start / 1000), print_time(end / 1000), text))
     return cues

@@ -16,6 +16,7 @@ from frameflow.inference.timeline.files import save_text
 from frameflow.inference.timeline.segments import Segment, SegmentRule, smoothed
 from frameflow.pages.timeline import COLOURS
 from frameflow.video._font import shorten, text_width
+from frameflow.video.draw import percent
 from frameflow.video.write import save_image
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _draw(
 
 def _bar(canvas: Canvas, plan: _Plan, one: Segment, top: float, colour: str) -> None:
     x, width = _extent(plan, one)
-    note = f"{one.label}, {_stretch(one)}, {one.probability:.0%}"
+    note = f"{one.label}, {_stretch(one)}, {percent(one.probability)}"
     canvas.box(x, top, width, _HIGH, colour, opacity=0.16, note=note)
     canvas.box(x, top, width, 6, colour, note=note)
 
