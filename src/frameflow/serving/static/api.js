@@ -42,10 +42,11 @@ async function patiently(send, { signal, onwait } = {}) {
       return await send();
     } catch (error) {
       if (error.status === 401 && (await askToken(error))) continue;
-      const busy = error.status === 429 || (error.status === 503 && error.retryAfter !== null);
-      if (!busy || tried >= PATIENCE) throw error;
+      const starting = error.code === "starting";
+      const busy = starting || error.status === 429 || (error.status === 503 && error.retryAfter !== null);
+      if (!busy || tried >= (starting ? 50 * PATIENCE : PATIENCE)) throw error;
       const wait = Math.min(Math.max(error.retryAfter ?? 2, 0.5), 30);
-      onwait?.(wait);
+      onwait?.(wait, starting);
       await sleep(wait * 1000, signal);
     }
   }
@@ -81,7 +82,7 @@ function formOf(fields) {
 const post = (path, fields, options) => json(path, { ...options, method: "POST", form: formOf(fields) });
 const name = encodeURIComponent;
 
-export const models = () => json("v1/models");
+export const models = (options) => json("v1/models", options);
 export const model = (which) => json(`v1/model?model=${name(which)}`);
 export const sample = (id, options) => post(`v1/samples/${name(id)}`, {}, options);
 export const predict = (fields, options) => post("v1/predict", fields, options);
@@ -125,6 +126,16 @@ export async function playable(id, which, { signal, onprogress } = {}) {
   const path = `v1/videos/${name(id)}/${which}`;
   if (which === "preview") await madeReady(path, signal, onprogress);
   return path;
+}
+
+/** Whether the server still has what a player asked for. */
+export async function there(id, which) {
+  try {
+    (await once(`v1/videos/${name(id)}/${which}`, { more: { Range: "bytes=0-0" } })).body?.cancel();
+    return true;
+  } catch (error) {
+    return error.status !== 404;
+  }
 }
 
 async function madeReady(path, signal, onprogress) {

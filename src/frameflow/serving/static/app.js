@@ -21,7 +21,11 @@ async function begin() {
   claim.className = "claim";
   claim.textContent = "Loading…";
   try {
-    const { models: served, limits, samples } = await api.models();
+    const { models: served, limits, samples } = await api.models({
+      onwait: (_, starting) => {
+        claim.textContent = starting ? "The server is starting: its models are being loaded…" : "The server is busy…";
+      },
+    });
     models = served;
     session.limits = limits;
     const wanted = models.find(({ name }) => name === asked.get("model"));

@@ -194,9 +194,10 @@ function watch(entry) {
 }
 
 async function preview(entry) {
+  if (entry.preview === "failed") { player.clear(entry.unseen); return; }
   player.clear(entry.state === "failed" && !entry.id ? "Nothing to show"
     : "This browser does not play this kind of file. A copy that it plays is made once the file is sent.");
-  if (!entry.id || entry.preview === "making" || entry.preview === "failed") return;
+  if (!entry.id || entry.preview === "making") return;
   entry.preview = "making";
   const show = (words) => { if (entry === session.current) player.words(words); };
   show("This browser does not play this kind of file. A copy that it plays is being made…");
@@ -207,17 +208,23 @@ async function preview(entry) {
     entry.preview = "made";
     if (entry === session.current) player.load(entry.remote);
   } catch (error) {
-    entry.preview = "failed";
-    show(`No copy to play could be made: ${explained(error).text || error.message} The answers do not depend on it.`);
+    unseen(entry, `No copy to play could be made: ${explained(error).text || error.message}`);
   }
 }
 
-on("broken", () => {
+function unseen(entry, why) {
+  Object.assign(entry, { preview: "failed", unseen: `${why} The answers do not depend on it.` });
+  if (entry === session.current) player.clear(entry.unseen);
+}
+
+on("broken", async () => {
   const entry = session.current;
   if (!entry) return;
-  if (entry.preview === "made") { stale(entry); return; } // it played before: the server forgot it
   entry.broken = true;
-  preview(entry);
+  if (entry.preview !== "made") { preview(entry); return; }
+  // What came from the server does not play: it is forgotten there, or cannot be played here.
+  if (await api.there(entry.id, "preview")) unseen(entry, "This browser does not play H.264 video.");
+  else stale(entry);
 });
 on("ready", () => {
   const entry = session.current;

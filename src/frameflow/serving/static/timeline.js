@@ -8,6 +8,8 @@ import { notice, Progress } from "./results.js";
 import { Ribbon, stacked } from "./ribbon.js";
 
 const LANES = 8; // classes with a lane of their own, where the model knows more
+const BARS = 5; // classes with a bar, where it knows more than there are lanes
+const CHIPS = 12; // filters that are shown at once
 const FORMS = [
   ["csv", "CSV", "Table of segments"], ["json", "JSON", "Segments and probabilities"],
   ["vtt", "WebVTT", "Subtitles for web players"], ["srt", "SRT", "Subtitles for any player"],
@@ -82,7 +84,7 @@ export const timeline = {
     return {
       segments: there.map((segment) => ({ ...segment, share: percent(share(index, segment.label)), ...look(shown.model.name, segment.label) })),
       refused: shown.result.abstained?.[index] ?? false,
-      shares: shown.lanes.map((label) => ({ label, probability: share(index, label) })),
+      shares: likely(index),
     };
   },
 
@@ -118,6 +120,14 @@ function sentence(at, there) {
   return `${clock(at)}, ${said || "no segment"}`;
 }
 
+/** Few classes in their own order, which never jumps; of many the likeliest at the moment. */
+function likely(index) {
+  const { labels } = shown.result;
+  const all = labels.map((label) => ({ label, probability: share(index, label) }));
+  if (labels.length <= LANES) return all;
+  return all.sort((a, b) => b.probability - a.probability).slice(0, BARS);
+}
+
 function lanesOf({ labels, probabilities }, totals) {
   if (labels.length <= LANES) return [...labels];
   const peaks = labels.map((label, k) => [label, totals.get(label) ?? 0, Math.max(0, ...probabilities.map((row) => row[k]))]);
@@ -128,7 +138,7 @@ function lanesOf({ labels, probabilities }, totals) {
 
 function redraw({ keep = true } = {}) {
   const { result, model, moments, chosen } = shown;
-  const lanes = shown.lanes.filter((label) => !chosen || chosen.has(label)).map((label) => {
+  const lanes = (chosen ? result.labels.filter((label) => chosen.has(label)) : shown.lanes).map((label) => {
     const k = result.labels.indexOf(label);
     return {
       label,
@@ -188,8 +198,13 @@ function filters() {
     "button", { type: "button", class: "chip", "aria-pressed": "false", "data-label": label, onclick: () => toggle(label) },
     swatch(model.name, label), label,
     el("small", {}, totals.has(label) ? lasting(totals.get(label)) : "none")));
+  const rest = chips.slice(CHIPS);
+  rest.forEach((chip) => { chip.hidden = true; });
+  const further = rest.length ? el("button", {
+    type: "button", class: "chip", onclick: () => { rest.forEach((chip) => { chip.hidden = false; }); rest[0].focus(); further.remove(); },
+  }, `${rest.length} more classes`) : "";
   return el("div", { class: "chips", role: "group", "aria-label": "Show only these classes" },
-    el("button", { type: "button", class: "chip all", "aria-pressed": "true", onclick: () => toggle(null) }, "All classes"), chips);
+    el("button", { type: "button", class: "chip all", "aria-pressed": "true", onclick: () => toggle(null) }, "All classes"), chips, further);
 }
 
 function toggle(label) {
@@ -199,7 +214,7 @@ function toggle(label) {
     if (!chosen.delete(label)) chosen.add(label);
     shown.chosen = chosen.size ? chosen : null;
   }
-  for (const chip of $$(".chip", place)) {
+  for (const chip of $$(".chip[aria-pressed]", place)) {
     chip.setAttribute("aria-pressed", chip.dataset.label ? (shown.chosen?.has(chip.dataset.label) ?? false) : shown.chosen === null);
   }
   redraw();
@@ -208,7 +223,8 @@ function toggle(label) {
 }
 
 function table() {
-  const { segments, model, name } = shown;
+  const { segments, model, name, result } = shown;
+  const digits = result.duration < 3600 ? 1 : 0;
   if (!segments.length) {
     return el("p", { class: "quiet", id: "segments" }, "No class is likely enough, for long enough, to be called a segment. The lanes show how near each came.");
   }
@@ -218,8 +234,8 @@ function table() {
       type: "button", class: "plain",
       "aria-label": `${segment.label}, from ${clock(segment.start)} to ${clock(segment.end)}, ${percent(segment.probability)}`,
     }, swatch(model.name, segment.label), el("span", {}, breakable(segment.label)))),
-    el("td", { class: "number" }, clock(segment.start)),
-    el("td", { class: "number" }, clock(segment.end)),
+    el("td", { class: "number" }, clock(segment.start, digits)),
+    el("td", { class: "number" }, clock(segment.end, digits)),
     el("td", { class: "number wide-only" }, lasting(segment.end - segment.start)),
     el("td", { class: "number" }, percent(segment.probability)),
   ));
