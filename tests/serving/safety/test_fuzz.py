@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from films import Films
@@ -14,7 +13,7 @@ from mutations import mutated
 
 Until = Callable[..., None]
 
-FEW, MANY, OVER_HTTP = range(60), range(1000, 3000), range(5000, 5200)
+FEW, MANY = range(60), range(1000, 3000)
 LEAK = 48 << 20  # bytes: far below what videos that stay in memory would take
 
 
@@ -60,41 +59,6 @@ def test_two_thousand_mutated_videos(
     originals: list[bytes], real_data: Path, tmp_path: Path, until: Until
 ) -> None:
     check(originals + real_films(real_data), MANY, tmp_path, until)
-
-
-def over_http(server: Any, films: list[bytes], numbers: range) -> dict[int, int]:
-    """How many answers of each status mutated videos get; the server lives and keeps nothing."""
-    found: dict[int, int] = {}
-    for number in numbers:
-        _, data = mutated(number, films)
-        way = ("/v1/predict", "/v1/videos", "/v1/timeline")[number % 3]
-        answer = server.http.post(way, files={"file": ("clip", data)})
-        found[answer.status_code] = found.get(answer.status_code, 0) + 1
-        said = answer.json()
-        assert answer.status_code < 500, said
-        if answer.status_code >= 400:
-            assert said["error"]["code"]
-            assert said["error"]["message"]
-        if "job" in said:
-            ended = server.wait(said["job"])
-            assert ended["state"] in ("done", "failed"), ended
-            assert ended["state"] == "done" or ended["error"]["code"] != "internal"
-            server.http.delete(f"/v1/jobs/{said['job']}")
-        elif "id" in said:
-            assert server.http.delete(f"/v1/videos/{said['id']}").status_code < 300
-    assert server.http.get("/healthz").status_code == 200
-    assert server.service.uploads.count == 0
-    return found
-
-
-def test_a_few_mutated_videos_over_http(server: Any, originals: list[bytes]) -> None:
-    found = over_http(server, originals, OVER_HTTP[:30])
-    assert {200, 422} <= set(found)
-
-
-@pytest.mark.slow
-def test_mutated_videos_over_http(server: Any, originals: list[bytes]) -> None:
-    print(over_http(server, originals, OVER_HTTP))
 
 
 def test_the_same_number_is_the_same_file(originals: list[bytes]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from films import Films
+from fuzzing import KINDS
+from mutations import mutated
 
 from frameflow.serving.limits import Limits
 
@@ -158,3 +160,46 @@ def test_names_never_become_paths(name: str, server: Any) -> None:
     made = {path.name for path in server.service.uploads.folder.rglob("*")}
     assert not [part for part in made if "passwd" in part or "x" * 50 in part or part == "y.mp4"]
     assert server.http.delete(f"/v1/videos/{said['id']}").status_code < 300
+
+
+# Mutated videos ----------------------------------------------------------------------------------
+
+
+def over_http(server: Any, films: list[bytes], numbers: range) -> dict[int, int]:
+    """How many answers of each status mutated videos get; the server lives and keeps nothing."""
+    found: dict[int, int] = {}
+    for number in numbers:
+        _, data = mutated(number, films)
+        way = ("/v1/predict", "/v1/videos", "/v1/timeline")[number % 3]
+        answer = server.http.post(way, files={"file": ("clip", data)})
+        found[answer.status_code] = found.get(answer.status_code, 0) + 1
+        said = answer.json()
+        assert answer.status_code < 500, said
+        if answer.status_code >= 400:
+            assert said["error"]["code"]
+            assert said["error"]["message"]
+        if "job" in said:
+            ended = server.wait(said["job"])
+            assert ended["state"] in ("done", "failed"), ended
+            assert ended["state"] == "done" or ended["error"]["code"] != "internal"
+            server.http.delete(f"/v1/jobs/{said['job']}")
+        elif "id" in said:
+            assert server.http.delete(f"/v1/videos/{said['id']}").status_code < 300
+    assert server.http.get("/healthz").status_code == 200
+    assert server.service.uploads.count == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def originals(films: Films) -> list[bytes]:
+    return [films[kind].read_bytes() for kind in KINDS]
+
+
+def test_a_few_mutated_videos_over_http(server: Any, originals: list[bytes]) -> None:
+    found = over_http(server, originals, range(5000, 5030))
+    assert {200, 422} <= set(found)
+
+
+@pytest.mark.slow
+def test_mutated_videos_over_http(server: Any, originals: list[bytes]) -> None:
+    print(over_http(server, originals, range(5000, 5200)))
