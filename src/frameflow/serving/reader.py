@@ -95,8 +95,14 @@ class SafeReader:
         self, path: Path, requests: "Sequence[ClipRequest]", *, cancelled: Cancelled = None
     ) -> "list[list[Clip]]":
         """The clips of each request, as `ClipEncoder.read` gives them."""
+        return self.read_with_info(path, requests, cancelled=cancelled)[1]
+
+    def read_with_info(
+        self, path: Path, requests: "Sequence[ClipRequest]", *, cancelled: Cancelled = None
+    ) -> "tuple[VideoInfo, list[list[Clip]]]":
+        """What `probe` and `read` give, at once."""
         wanted = list(requests)
-        (found,) = self._ask("read", path, cancelled, _wire.unpack_clips, requests=wanted)
+        (found,) = self._ask("read", path, cancelled, _unpack_read, requests=wanted)
         return found
 
     def shots(
@@ -343,3 +349,8 @@ class SafeReader:
             for worker in live:
                 worker.watch()
             time.sleep(_WATCH)
+
+
+def _unpack_read(value: Any, arrays: list[np.ndarray]) -> "tuple[VideoInfo, list[list[Clip]]]":
+    info, clips = value
+    return _wire.unpack_info(info), _wire.unpack_clips(clips, arrays)

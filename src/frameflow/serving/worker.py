@@ -193,7 +193,7 @@ def _read(request: dict[str, Any], limits: Limits, send: Send, check: Check) -> 
     for wanted in request["requests"]:
         check()
         found.append(read_clips(path, wanted, info=info))
-    value = _wire.pack_clips(found, arrays)
+    value = [_wire.pack_info(info), _wire.pack_clips(found, arrays)]
     send({"kind": "done", "value": value}, arrays)
 
 

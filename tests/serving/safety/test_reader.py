@@ -36,7 +36,9 @@ def works(reader: SafeReader, films: Films) -> bool:
 @pytest.mark.parametrize("kind", ["h264.mp4", "mpeg4.avi", "vp9.webm", "gif.gif", "odd.mkv"])
 def test_clips_are_those_that_are_read_here(kind: str, films: Films, reader: SafeReader) -> None:
     requests = [SMALL, ClipRequest(size=(40, 24), fit="crops", crops=2)]
-    found = reader.read(films[kind], requests)
+    info, found = reader.read_with_info(films[kind], requests)
+    assert info == probe(films[kind])
+    assert len(reader.read(films[kind], requests)) == 2
     here = [read_clips(films[kind], request) for request in requests]
     assert reader.probe(films[kind]) == probe(films[kind])
     for ours, theirs in zip(here, found, strict=True):
