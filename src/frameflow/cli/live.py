@@ -29,7 +29,7 @@ def live(
     grid: Annotated[float | None, typer.Option(help="Frames looked at per second.")] = None,
     show: Annotated[
         Literal["windows", "changes", "events"],
-        typer.Option(help="Every window, those that answer otherwise, or actions' begin and end."),
+        typer.Option(help="Every window, changed answers, or actions that begin and end."),
     ] = "windows",
     topk: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     rolling: Annotated[int, typer.Option(min=1, help="Mean over so many windows.")] = 1,
@@ -43,11 +43,11 @@ def live(
         bool | None,
         typer.Option(
             "--reconnect/--no-reconnect",
-            help="Also at the start; never. [default: once it has worked]",
-            show_default=False,
+            help="Open it again also where it never worked, or never.",
+            show_default="once it has worked",
         ),
     ] = None,
-    stall_timeout: Annotated[float, typer.Option(help="Seconds without video.")] = 10.0,
+    stall_timeout: Annotated[float, typer.Option(help="Seconds without video that end it.")] = 10.0,
     max_seconds: Annotated[float | None, typer.Option(help="Stop after so many.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many windows.")] = None,
     engine: EngineName = "auto",
@@ -56,7 +56,7 @@ def live(
 
     Nothing else goes to stdout. When answering takes longer than the stride, windows are left out
     and counted, so that the answer is always about now.
-    """  # fmt: skip
+    """
     from frameflow.inference.live import changes, happenings, live
     from frameflow.inference.predictor import load
     from frameflow.inference.timeline.plan import ends_at_frame

@@ -1,6 +1,7 @@
 """Moments of a stream are those of its file, and so are the answers; what is late is left out."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ FOLLOW = "[{kind: stack, backbone: resnet10t, weights: none, size: 32, fit: foll
 def predictor() -> Callable[[str], Predictor]:
     import torch
 
+    @cache
     def make(streams: str) -> Predictor:
         torch.manual_seed(0)
         changes = ["sampling.frames=4", f"streams={streams}", "head.name=mean"]
