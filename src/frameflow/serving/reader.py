@@ -17,7 +17,7 @@ from frameflow.errors import UsageError
 from frameflow.serving import _wire
 from frameflow.serving._process import PROGRAM, Died, WorkerProcess, not_wanted, refused_by_death
 from frameflow.serving.limits import Limits, Refused
-from frameflow.serving.sniff import CURE, check_kind
+from frameflow.serving.sniff import check_kind
 
 if TYPE_CHECKING:
     from frameflow.inference.timeline.shots import Shot, ShotRequest
@@ -184,8 +184,6 @@ class SafeReader:
     ) -> Iterator[T]:
         """The parts of the answer."""
         path = path.absolute()  # never anything that FFmpeg takes for an address
-        if path.is_dir():
-            raise Refused(415, "not_a_video", "This is a folder, not a video.", CURE)
         check_kind(path)
         budget = self._limits.stream_seconds if long else self._limits.decode_seconds
         try:
@@ -348,7 +346,7 @@ class SafeReader:
                 live = list(self._live)
             for worker in live:
                 worker.watch()
-            time.sleep(_WATCH)
+            time.sleep(_WATCH if any(worker.busy for worker in live) else 4 * _WATCH)
 
 
 def _unpack_read(value: Any, arrays: list[np.ndarray]) -> "tuple[VideoInfo, list[list[Clip]]]":

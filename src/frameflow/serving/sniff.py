@@ -61,8 +61,10 @@ def check_kind(path: Path) -> bool:
     """Refuse what is surely no video; whether the file begins like one.
 
     Raises:
-        Refused: 415 for another kind of file, 422 for one of sound alone.
+        Refused: 404 where there is nothing, 415 for another kind of file, 422 for sound alone.
     """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise Refused(415, "not_a_video", "This is a folder or a device, not a video.", CURE)
     try:
         with open(path, "rb") as file:
             kind = kind_of(file.read(HEAD))

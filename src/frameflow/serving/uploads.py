@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Piece = bytes  # a class below has an attribute of that name
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _WRITE = 256 << 10  # bytes that are written at once
 
 
@@ -171,7 +172,7 @@ class Uploads:
                 waiting += form.feed(piece)
                 if form.file_name is not None and upload is None:
                     upload = self._new(form.file_name)
-                    file = os.open(upload.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                    file = os.open(upload.path, _NEW, 0o600)
                 if upload is not None and len(waiting) >= _WRITE:
                     await _in_thread(self._write, upload, file, bytes(waiting))
                     waiting.clear()
@@ -226,7 +227,7 @@ class Uploads:
         try:
             self._check_room(_size(path))
             with open(path, "rb") as source:
-                file = os.open(upload.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                file = os.open(upload.path, _NEW, 0o600)
                 with open(file, "wb") as copy:
                     shutil.copyfileobj(source, copy, _WRITE)
             upload.size = _size(upload.path)

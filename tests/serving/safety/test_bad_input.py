@@ -1,6 +1,7 @@
 """Files that lie, that are too much, or that are none: each gets a clear answer."""
 
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,6 +77,12 @@ def test_sound_alone_has_no_video(kind: str, films: Films, reader: SafeReader) -
 def test_a_folder_and_a_file_that_is_gone(reader: SafeReader, tmp_path: Path) -> None:
     assert refusal(reader, tmp_path) == (415, "not_a_video")
     assert refusal(reader, tmp_path / "gone") == (404, "unknown_video")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_a_pipe_is_not_waited_for(reader: SafeReader, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(reader, tmp_path / "pipe") == (415, "not_a_video")
 
 
 VIDEOS = [
