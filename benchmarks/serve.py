@@ -12,12 +12,14 @@ linear head): the time is the same. Of each number of clients it prints
     95th     percentile of it
     a second requests that were answered
 
-with batching (up to 8 requests computed together) and without, in turns; then the memory of the
-server and of its decoding processes while many requests are answered by 8 clients.
+with batching (up to 8 requests computed together) and without, in turns; the same of one client
+while the timeline of a long video is computed; then the memory of the server and of its decoding
+processes while many requests are answered by 8 clients.
 """
 
 import argparse
 import http.client
+import json
 import os
 import platform
 import re
@@ -34,6 +36,8 @@ import numpy as np
 
 SECONDS, RATE, WIDTH, HEIGHT = 7, 25, 320, 240
 BOUNDARY = "frameflowbenchmark"
+KIND = f"multipart/form-data; boundary={BOUNDARY}"
+REPEATS = 20  # of the clip in the long video
 
 
 def drawn_clip(path: Path) -> Path:
@@ -56,6 +60,16 @@ def fitted_clip(source: Path, path: Path) -> Path:
     info = probe(source)
     places = np.round(np.arange(SECONDS * RATE) * info.rate / RATE).astype(int) % info.frames
     write_video(path, read_frames(source, places, size=(WIDTH, HEIGHT)), rate=RATE)
+    return path
+
+
+def repeated_clip(clip: Path, path: Path) -> Path:
+    """A long video: the clip again and again."""
+    from frameflow.video.decode import read_frames
+    from frameflow.video.write import write_video
+
+    frames = read_frames(clip, np.tile(np.arange(SECONDS * RATE), REPEATS))
+    write_video(path, frames, rate=RATE)
     return path
 
 
@@ -113,6 +127,16 @@ def form_of(clip: Path) -> bytes:
     return head.encode() + clip.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
+def send(port: int, path: str, body: bytes) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", path, body, {"Content-Type": KIND})
+    answer = connection.getresponse()
+    said = answer.read()
+    assert answer.status < 300, said
+    connection.close()
+    return said
+
+
 def load(port: int, body: bytes, *, clients: int, requests: int) -> tuple[np.ndarray, float]:
     """Seconds of each request, and of all of them."""
     taken: list[float] = []
@@ -121,13 +145,12 @@ def load(port: int, body: bytes, *, clients: int, requests: int) -> tuple[np.nda
 
     def client() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
         while True:
             with lock:
                 if next(left, None) is None:
                     break
             begun = time.perf_counter()
-            connection.request("POST", "/v1/predict", body, kind)
+            connection.request("POST", "/v1/predict", body, {"Content-Type": KIND})
             answer = connection.getresponse()
             said = answer.read()
             seconds = time.perf_counter() - begun
@@ -165,6 +188,7 @@ def main() -> None:
         body = form_of(clip)
         print(f"clip: {SECONDS} s, {WIDTH} x {HEIGHT}, {len(body) / 1024:.0f} KB; run: {run.name}")
         compare(run, body, options)
+        beside(run, body, form_of(repeated_clip(clip, Path(folder) / "long.mp4")), options)
         if options.memory_requests:
             memory(run, body, options)
     print(
@@ -195,6 +219,19 @@ def compare(run: Path, body: bytes, options: argparse.Namespace) -> None:
         middle, high = np.percentile(seconds, (50, 95)) * 1000
         print(f"{name:<12}{clients:>8}{middle:>7.0f} ms{high:>7.0f} ms{rate:>10.1f}")
     print(f"batched: {batches:.2f} requests together on average, 1 client's included")
+
+
+def beside(run: Path, body: bytes, long: bytes, options: argparse.Namespace) -> None:
+    with server(run, "--engine", options.engine) as (port, _):
+        load(port, body, clients=1, requests=4)
+        alone, _ = load(port, body, clients=1, requests=options.requests // 4)
+        job = json.loads(send(port, "/v1/timeline", long))["job"]
+        taken = []
+        while json.loads(ask(port, f"/v1/jobs/{job}")[1])["state"] in ("queued", "running"):
+            taken += load(port, body, clients=1, requests=1)[0].tolist()
+    for name, seconds in (("alone", alone), ("beside a timeline", np.array(taken))):
+        middle, high = np.percentile(seconds, (50, 95)) * 1000
+        print(f"1 client {name}: median {middle:.0f} ms, 95th {high:.0f} ms of {len(seconds)}")
 
 
 def memory(run: Path, body: bytes, options: argparse.Namespace) -> None:

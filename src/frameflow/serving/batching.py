@@ -36,6 +36,9 @@ class Batcher:
     Args:
         most: requests computed together at most; 1: each by itself.
         together: told how many were.
+
+    Attributes:
+        idle: set while no prediction waits or is computed.
     """
 
     def __init__(self, most: int, together: Callable[[int], None] = lambda _: None) -> None:
@@ -43,6 +46,9 @@ class Batcher:
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._held: list[_Asked] = []  # taken from the queue, for another model than the last
         self._closed = False
+        self.idle = threading.Event()
+        self.idle.set()
+        self._pending, self._counting = 0, threading.Lock()
         self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self._thread.start()
 
@@ -56,11 +62,21 @@ class Batcher:
     ) -> "Future[Prediction]":
         """Ask for a prediction; to cancel the future drops what was not begun."""
         asked = _Asked(predictor, video, clips, topk)
+        self._count(1)
+        asked.answer.add_done_callback(lambda _: self._count(-1))
         if self._closed:
             asked.answer.set_exception(stopping())
         else:
             self._waiting.put(asked)
         return asked.answer
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._pending += more
+            if self._pending:
+                self.idle.clear()
+            else:
+                self.idle.set()
 
     def close(self) -> None:
         """End the thread after what it is computing; what waits is refused."""

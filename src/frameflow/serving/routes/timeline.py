@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from frameflow.errors import UsageError
+from frameflow.serving.background import in_background
 from frameflow.serving.faults import invalid
 from frameflow.serving.forms import TimelineFields, parse
 from frameflow.serving.jobs import Found, Job, Stopped
@@ -175,7 +176,7 @@ def _timeline(
     try:
         with contextlib.closing(shots):
             found = timeline(
-                model.predictor,
+                in_background(model.predictor, service.batcher.idle),
                 source.name,
                 window=plan.length,
                 stride=plan.stride,
