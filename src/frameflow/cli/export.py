@@ -47,7 +47,8 @@ def export(
     for line in _lines(about):
         typer.echo(line)
     rows = [(name, f"{size / 1e6:.1f}") for name, size in about["files"].items()]
-    print_table(("file", "MB"), rows, title=about["folder"])
+    typer.echo(f"Wrote {about['folder']}:")
+    print_table(("file", "MB"), rows)
 
 
 def _lines(about: dict[str, Any]) -> list[str]:

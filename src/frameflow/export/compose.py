@@ -1,6 +1,6 @@
 """One graph out of the parts: frames of each stream in, probabilities out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +163,21 @@ def _add(
 
     for node in part.graph.node:
         renamed = _copied(node)
-        renamed.name = f"{use}{node.name}"
-        renamed.input[:] = [name(each) for each in node.input]
-        renamed.output[:] = [name(each) for each in node.output]
+        _rename(renamed, name, use)
         graph.append(renamed)
+
+
+def _rename(node: Any, name: Callable[[str], str], use: str) -> None:
+    """Give a node's values other names, and those of the branches it may hold."""
+    node.name = f"{use}{node.name}"
+    node.input[:] = [name(each) for each in node.input]
+    node.output[:] = [name(each) for each in node.output]
+    for attribute in node.attribute:
+        for branch in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
+            for inner in branch.node:
+                _rename(inner, name, use)
+            for value in (*branch.initializer, *branch.input, *branch.output):
+                value.name = name(value.name)
 
 
 def _constant(weights: dict[str, Any], name: str, values: list[int]) -> str:

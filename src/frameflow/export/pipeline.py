@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Format = Literal["onnx", "openvino"]
 ENDING = {"onnx": ".onnx", "openvino": ".xml"}
 ABOUT = "export.json"
-CHECKED = 16  # clips that a file is compared on
+CHECKED = 8  # clips that a file is compared on
 MOST_BYTES = 2**31 - 2**20  # of a protocol buffer
 
 

@@ -83,10 +83,8 @@ class _OpenVino:
         self._model = core.compile_model(model, "CPU", settings)
         self.metadata = {}
         if model.has_rt_info(["frameflow"]):
-            known = model.get_rt_info(["frameflow"])
-            if hasattr(known, "astype"):
-                known = known.astype(dict)
-            self.metadata = {str(key): str(value) for key, value in known.items()}
+            known = model.rt_info["frameflow"].value
+            self.metadata = {str(key): str(value.value) for key, value in known.items()}
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         found = self._model(dict(feed))

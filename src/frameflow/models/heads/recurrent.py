@@ -68,12 +68,12 @@ class Recurrent(nn.Module):
             if start > 0:
                 states = self.dropout(states)
             forward = self.cells[start](states)[0]
-            final = take(forward, last).squeeze(1)
+            final = take(forward, last)[:, 0]
             if self.ways == 1:
                 states = forward
                 continue
             backward = self.cells[start + 1](take(states, reverse))[0]
-            final = torch.cat([final, take(backward, last).squeeze(1)], dim=-1)
+            final = torch.cat([final, take(backward, last)[:, 0]], dim=-1)
             states = torch.cat([forward, take(backward, reverse)], dim=-1)
         return states, final
 
