@@ -13,6 +13,8 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 
+SHORT = ("--engine", "torch", "--window", 0.5)
+
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
@@ -20,30 +22,29 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def film(small_clips: Path, film: Callable[..., Path]) -> Path:
-    """Three seconds."""
-    return film(small_clips / "film.mp4", scene=600, seed=600, frames=36)
+    """A second and a half."""
+    return film(small_clips / "film.mp4", scene=600, seed=600, frames=18)
 
 
 def test_a_film_as_lines(frameflow: Callable[..., Any], small_run: Path, film: Path) -> None:
-    said = frameflow("live", small_run, "--source", film, "--stride", "0.25", "--topk", 2)
+    said = frameflow("live", small_run, "--source", film, *SHORT, "--stride", 0.25, "--topk", 2)
     assert said.code == 0
     first, *windows, last = lines(said.out)
     assert (first["event"], last["event"]) == ("connected", "ended")
-    assert first["window"] == 1.0
+    assert first["window"] == 0.5
     assert windows
     for one in windows:
         assert list(one)[:5] == ["time", "start", "end", "label", "probability"]
         assert len(one["topk"]) == 2
-        assert one["end"] - one["start"] == pytest.approx(1.0)
+        assert one["end"] - one["start"] == pytest.approx(0.5)
         assert {"latency", "dropped_windows", "dropped_frames"} <= set(one)
     assert f"Answered: {len(windows)} windows" in said.err
     assert "Reconnected: 0 times." in said.err
 
 
 def test_events_only(frameflow: Callable[..., Any], small_run: Path, film: Path) -> None:
-    said = frameflow(
-        "live", small_run, "--source", film, "--show", "events", "--enter", 0, "--leave", 0
-    )
+    options = ("--show", "events", "--enter", 0, "--leave", 0)
+    said = frameflow("live", small_run, "--source", film, *SHORT, *options)
     assert said.code == 0
     names = [one["event"] for one in lines(said.out)]
     assert (names[0], names[-2:]) == ("connected", ["end", "ended"])
@@ -51,7 +52,8 @@ def test_events_only(frameflow: Callable[..., Any], small_run: Path, film: Path)
 
 
 def test_changes_only(frameflow: Callable[..., Any], small_run: Path, film: Path) -> None:
-    said = frameflow("live", small_run, "--source", film, "--show", "changes", "--stride", 0.1)
+    options = ("--show", "changes", "--stride", 0.1)
+    said = frameflow("live", small_run, "--source", film, *SHORT, *options)
     found = [one for one in lines(said.out) if "label" in one]
     answers = [(one["label"], one.get("abstained")) for one in found]
     assert answers
@@ -67,13 +69,13 @@ def test_changes_only(frameflow: Callable[..., Any], small_run: Path, film: Path
         (["--source", "4321"], 1, "camera 4321: there is no such camera"),
         (["--source", "-", "--format", "nonsense"], 2, "FFmpeg has no format 'nonsense'"),
         (["--source", "0", "--option", "video_size"], 2, "must be NAME=VALUE"),
-        (["--source", "a.mp4", "--window", "0"], 2, "must be > 0"),
+        (["--source", "a.mp4", "--stride", "0"], 2, "must be > 0"),
     ],
 )
 def test_mistakes(
     frameflow: Callable[..., Any], small_run: Path, options: list[str], code: int, said: str
 ) -> None:
-    found = frameflow("live", small_run, *options)
+    found = frameflow("live", small_run, *SHORT, *options)
     assert found.code == code
     assert said in found.error
     assert "secret" not in found.out + found.err
@@ -88,7 +90,7 @@ def test_piped_in_and_stopped_by_hand(small_run: Path, film: Path) -> None:
     with (
         subprocess.Popen([*push, "-f", "mpegts", "-"], stdout=subprocess.PIPE) as pushing,
         subprocess.Popen(
-            [*command, "--stride", "0.25", "--engine", "torch"],
+            [*command, *map(str, SHORT), "--stride", "0.25"],
             stdin=pushing.stdout,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,14 +18,23 @@ from frameflow.video.write import write_video
 FAST = ["-tune", "zerolatency", "-preset", "ultrafast", "-g", "6"]
 
 
-@pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds, 72 frames, that changes eight times a second."""
-    path = tmp_path_factory.mktemp("live") / "film.mp4"
-    small = np.random.default_rng(0).integers(0, 255, (24, 4, 5, 3), dtype=np.uint8)
+def _write(path: Path, *, frames: int) -> Path:
+    small = np.random.default_rng(0).integers(0, 255, (frames // 3, 4, 5, 3), dtype=np.uint8)
     large = small.repeat(3, axis=0).repeat(12, axis=1).repeat(12, axis=2)
     write_video(path, large, rate=24.0)
     return path
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds, 72 frames, that changes eight times a second."""
+    return _write(tmp_path_factory.mktemp("live") / "film.mp4", frames=72)
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 30 frames of it: what is read at its own rate takes its time."""
+    return _write(tmp_path_factory.mktemp("live") / "short.mp4", frames=30)
 
 
 @pytest.fixture(scope="session")

@@ -34,14 +34,14 @@ def split(
     return answers, [one for one in every if isinstance(one, LiveEvent)]
 
 
-def test_a_file_is_answered_as_it_is_played(predictor: Predictor, film: Path) -> None:
-    answers, events = split(live(predictor, film, **PLAN, topk=2))
+def test_a_file_is_answered_as_it_is_played(predictor: Predictor, short: Path) -> None:
+    answers, events = split(live(predictor, short, **PLAN, topk=2))
     assert [one.event for one in events] == ["connected", "ended"]
     shown = events[0].details
     assert (shown["window"], shown["stride"], shown["grid"]) == (0.5, 0.25, 8.0)
-    expected = timeline(predictor, film, **PLAN)
+    expected = timeline(predictor, short, **PLAN)
     rows = {round(start, 3): row for start, row in zip(expected.starts, expected.probabilities)}
-    assert len(answers) >= 3
+    assert len(answers) >= 2
     for one in answers:
         assert len(one.prediction.topk) == 2
         assert one.end - one.start == pytest.approx(0.5)
@@ -56,7 +56,7 @@ def test_a_file_is_answered_as_it_is_played(predictor: Predictor, film: Path) ->
 
 
 def test_a_slow_model_drops_windows_and_stays_at_the_newest(
-    predictor: Predictor, film: Path, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from frameflow.inference.live.answers import PieceAnswers
 
@@ -67,13 +67,13 @@ def test_a_slow_model_drops_windows_and_stays_at_the_newest(
         return real(self, number)
 
     monkeypatch.setattr(PieceAnswers, "answer", slow)
-    answers, _ = split(live(predictor, film, window=0.5, stride=0.05, grid=20))
+    answers, _ = split(live(predictor, short, window=0.5, stride=0.05, grid=20))
     last = answers[-1]
     assert last.dropped_windows > len(answers)
     assert len(answers) + last.dropped_windows == round(last.start / 0.05) + 1
-    assert last.end > 2.5  # of three seconds: what is late is not queued
-    # queued, 50 windows of 0.4 seconds would take 20
-    assert max(one.latency for one in answers) < 5.0
+    assert last.end == pytest.approx(1.25)  # the newest there is: what is late is not queued
+    # queued, 15 windows of 0.4 seconds would take six
+    assert max(one.latency for one in answers) < 3.0
 
 
 def test_a_server_that_goes_and_comes_back(
