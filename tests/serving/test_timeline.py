@@ -102,6 +102,21 @@ def test_windows_that_cannot_be_are_refused_at_once(
     assert server.service.uploads.count == len(server.service.uploads._kept)
 
 
+def test_a_model_that_does_not_know_its_window_asks_for_it(
+    make_server: Callable[..., Any], run_copy: Path, long_clip: Path
+) -> None:
+    from frameflow.models.recognizer import Recognizer
+
+    Recognizer.load(run_copy).save(run_copy, {})
+    (run_copy / "manifest.csv").unlink()
+    server = make_server(runs=[(None, run_copy)])
+    assert server.http.get("/v1/models").json()["models"][0]["clip_seconds"] is None
+    error = begin(server, long_clip).json()["error"]
+    assert (error["code"], error["cure"]) == ("invalid", "Send the field window, in seconds.")
+    answer = begin(server, long_clip, window=1)
+    assert server.wait(answer.json()["job"])["state"] == "done"
+
+
 def test_what_is_no_video_never_becomes_a_job(server: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"plain text\n" * 30)

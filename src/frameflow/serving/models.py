@@ -213,12 +213,16 @@ def _warm(predictor: Predictor) -> None:
 
 
 def _clip_seconds(predictor: Predictor) -> float | None:
-    from frameflow.inference.timeline.plan import plan_windows
+    """Seconds of a window of a video of 25 frames a second."""
+    from frameflow.inference.timeline.plan import SECONDS, plan_windows
 
+    recognizer = predictor.recognizer
     try:
-        return round(plan_windows(predictor.recognizer, 25.0).length, 3)
+        length = plan_windows(recognizer, 25.0).length
     except UsageError:  # it was not recorded: a client says the window
         return None
+    recognizer.extra.setdefault(SECONDS, length)  # where it was measured, it is not again
+    return round(length, 3)
 
 
 def _score(folder: Path) -> dict[str, Any] | None:

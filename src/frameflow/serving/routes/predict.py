@@ -59,9 +59,10 @@ async def _answer(
     gone = threading.Event()
 
     def read() -> "tuple[float, list[list[Clip]]]":
-        info = source.info or service.reader.probe(source.path, cancelled=gone.is_set)
-        requests = model.predictor.encoder.requests
-        return info.duration, service.reader.read(source.path, requests, cancelled=gone.is_set)
+        info, clips = service.reader.read_with_info(
+            source.path, model.predictor.encoder.requests, cancelled=gone.is_set
+        )
+        return info.duration, clips
 
     begun = time.perf_counter()
     try:

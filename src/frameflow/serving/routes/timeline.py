@@ -135,16 +135,21 @@ def _plan(model: "Served", info: "VideoInfo", asked: TimelineFields) -> "WindowP
     """
     from frameflow.inference.timeline.plan import plan_windows, regular_windows
 
+    if asked.window is None and model.clip_seconds is None:
+        raise invalid(
+            "The length of the clips that this model learnt from is not known.",
+            "Send the field window, in seconds.",
+        )
     try:
         plan = plan_windows(
             model.predictor.recognizer,
             info.rate,
-            window=asked.window or model.clip_seconds,
+            window=asked.window,
             stride=asked.stride,
             grid=asked.grid,
         )
     except UsageError as error:
-        raise invalid(str(error), "Send the field window, in seconds.") from None
+        raise invalid(str(error)) from None
     if plan.grid > info.rate * 1.001:
         raise invalid(f"grid ({plan.grid:g}) must be at most the video's rate, {info.rate:g}.")
     if plan.length * plan.grid > _MOST_MOMENTS:
