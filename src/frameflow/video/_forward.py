@@ -6,6 +6,8 @@ before it, and the video ends where its frames do. So it suits videos of any len
 """
 
 import logging
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,13 @@ from numpy.typing import NDArray
 
 from frameflow.video._open import nothing_decodable, open_video
 from frameflow.video._packets import Packets, scan
-from frameflow.video._pyav import _SKIPS_UNREFERENCED, _decoded, _in_full, _set_threads
+from frameflow.video._pyav import (
+    _SKIPS_UNREFERENCED,
+    MOST_THREADS,
+    _decoded,
+    _in_full,
+    _set_threads,
+)
 from frameflow.video._scale import Scaler
 from frameflow.video.probe import VideoInfo
 
@@ -26,12 +34,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WORTH_THREADS = 1280 * 720  # pixels of a frame: below, two threads cost a third more
+
 # From the (frames,) seconds at which frames are shown to the sorted indices that are wanted.
 Choose = Callable[[NDArray[np.float64]], NDArray[np.int64]]
 
 
 def forward_frames(
-    info: VideoInfo, choose: Choose, *, threads: int = 1
+    info: VideoInfo, choose: Choose, *, threads: int | None = None
 ) -> "Iterator[tuple[int, float, VideoFrame]]":
     """Decode a video once, in order.
 
@@ -39,7 +49,8 @@ def forward_frames(
         info: what `probe` said of it; frames need not have been counted.
         choose: says which frames are wanted. It is not asked where only decoding tells how many
             there are: every frame comes then.
-        threads: of the decoder.
+        threads: of the decoder. None: one, which costs the least, and more for large frames where
+            this process has the machine for itself.
 
     Yields:
         (index, seconds, frame), both rising.
@@ -55,7 +66,7 @@ def forward_frames(
         if not packets.frames:
             raise nothing_decodable(info.path)
     with open_video(info.path) as (container, stream):
-        _set_threads(stream, threads)
+        _set_threads(stream, threads or _fitting_threads(info))
         if packets.placed:
             times = packets.seconds()
             if not info.variable_rate:  # stamps are rounded to the container's unit
@@ -67,6 +78,12 @@ def forward_frames(
         else:
             found = _counted(info, _in_full(stream, container.demux(stream)), packets, stream)
         yield from found
+
+
+def _fitting_threads(info: VideoInfo) -> int:
+    large = info.width * info.height >= WORTH_THREADS
+    alone = multiprocessing.parent_process() is None  # workers are many already
+    return min(os.cpu_count() or 1, MOST_THREADS) if large and alone else 1
 
 
 def _images(info: VideoInfo, choose: Choose) -> "Iterator[tuple[int, float, VideoFrame]]":
@@ -145,12 +162,7 @@ def _matched(
         if last is None:
             raise nothing_decodable(path)
         if at < len(known):
-            log.warning(
-                "%s: the frames end after %.1f of %.1f seconds.",
-                path,
-                times[indices[at]],
-                times[-1],
-            )
+            log.debug("%s: frames end after %.1f s.", path, times[indices[at]])
     finally:
         if missing or damaged:
             log.warning(

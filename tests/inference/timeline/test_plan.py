@@ -1,5 +1,6 @@
 """Where windows lie, and how long they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +134,20 @@ def test_an_older_run_is_measured(run: Path) -> None:
     assert plan_windows(made, 25.0).length == pytest.approx(12 / 25)
     for clip in (run.parent / "clips").iterdir():
         clip.unlink()
+    assert plan_windows(made, 25.0).length == pytest.approx(12 / 25), "it is remembered"
+    again = Recognizer.load(run)
     with pytest.raises(UsageError, match="say --window SECONDS"):
-        plan_windows(made, 25.0)
-    assert plan_windows(made, 25.0, window=3).length == 3
+        plan_windows(again, 25.0)
+    assert plan_windows(again, 25.0, window=3).length == 3
+
+
+def test_an_older_run_of_labelled_frames(run: Path) -> None:
+    manifest = Manifest.read(run / "manifest.csv")
+    samples = [replace(sample, frame=str(n)) for n, sample in enumerate(manifest)]
+    manifest.replace(samples).write(run / "manifest.csv")
+    plan = plan_windows(Recognizer.load(run), 25.0)
+    assert plan.ending
+    assert plan.length == pytest.approx(4 / 25)
 
 
 def test_one_made_in_memory_says_so() -> None:

@@ -88,12 +88,21 @@ def plan_windows(
         stride = length / 4
     if grid is None and length > 0:
         grid = min(rate, frames / length if step is None else 1 / step)
-    return WindowPlan(length, stride, 1.0 if grid is None else grid, ending=ends_at_frame(recognizer))
+    return WindowPlan(
+        length, stride, 1.0 if grid is None else grid, ending=ends_at_frame(recognizer)
+    )
 
 
 def ends_at_frame(recognizer: "Recognizer") -> bool:
-    """Whether the training samples were the frames that end at a labelled one."""
-    return bool(recognizer.extra.get(ENDING, False))
+    """Whether the training samples were the frames that end at a labelled one.
+
+    Of a run that does not record it the manifest tells; that is remembered in ``extra``.
+    """
+    extra = recognizer.extra
+    if ENDING not in extra and SECONDS not in extra:
+        manifest = _manifest(recognizer)
+        extra[ENDING] = manifest is not None and _mostly_frames(_training(manifest))
+    return bool(extra.get(ENDING, False))
 
 
 def _step(recognizer: "Recognizer", rate: float) -> float | None:
@@ -111,16 +120,29 @@ def clip_seconds(recognizer: "Recognizer") -> float:
         UsageError: it is neither recorded nor to be measured.
     """
     recorded = recognizer.extra.get(SECONDS)
-    if recorded is None and recognizer.folder is not None:
-        manifest = recognizer.folder / "manifest.csv"
-        if manifest.is_file():
-            recorded = measure_clips(Manifest.read(manifest, check_files=False)).get(SECONDS)
+    if recorded is None and (manifest := _manifest(recognizer)) is not None:
+        recorded = measure_clips(manifest).get(SECONDS)
     if not isinstance(recorded, int | float) or not recorded > 0:
         raise UsageError(
             "The length of the training clips is not recorded in this run and its videos are not "
             "there to be measured: say --window SECONDS."
         )
+    recognizer.extra[SECONDS] = float(recorded)  # it takes seconds to measure
     return float(recorded)
+
+
+def _manifest(recognizer: "Recognizer") -> Manifest | None:
+    """The manifest beside a recognizer that was loaded."""
+    path = None if recognizer.folder is None else recognizer.folder / "manifest.csv"
+    return Manifest.read(path, check_files=False) if path is not None and path.is_file() else None
+
+
+def _training(manifest: Manifest) -> list[Sample]:
+    return list(manifest.split("train")) or list(manifest)
+
+
+def _mostly_frames(samples: list[Sample]) -> bool:
+    return sum(sample.frame is not None for sample in samples) > len(samples) / 2
 
 
 def measure_clips(manifest: Manifest) -> dict[str, Any]:
@@ -134,8 +156,8 @@ def measure_clips(manifest: Manifest) -> dict[str, Any]:
         ``clip_seconds``, the median, where any length is known; ``clip_ends_at_frame``, whether
         most samples are the frames that end at one, where any are.
     """
-    training = list(manifest.split("train")) or list(manifest)
-    if training and sum(s.frame is not None for s in training) > len(training) / 2:
+    training = _training(manifest)
+    if _mostly_frames(training):
         return {ENDING: True}
     places = np.unique(np.linspace(0, len(training) - 1, min(len(training), _MOST_PROBED)))
     chosen = [training[int(place)] for place in places] if training else []
