@@ -8,7 +8,9 @@ The clips of the run's test split (or of one fold of another manifest) are joine
 orders, each into one long video; the true segments are where a label begins and ends, so neighbours
 of one label are one segment. With --repeat up to so many clips of one label follow each other, for
 actions of unequal lengths. Clips with labels that the run does not know become background, in which
-no segment is the right answer. Printed are
+no segment is the right answer. With --stored no video is made: the stored features of the clips
+stand one after the other, which is quick, and the same but for what encoding them again changes.
+Printed are
 
     F1@10..50   segment F1 at 10, 25 and 50 % overlap (Lea et al., CVPR 2017)
     frames      share of the frames with the right label, or rightly none
@@ -311,22 +313,23 @@ def stitched(predictor: Predictor, manifest: Manifest, *, orders: int, repeat: i
         ]
         shares = (np.arange(frames) / frames)[None]
         edges = np.append((begins[:, None] + shares * (ends - begins)[:, None]).ravel(), ends[-1])
-        moments, mask = (
-            part.reshape(-1, *part.shape[2:]) for part in features.batch(np.array(rows))
-        )
+        whole = features.batch(np.array(rows))
+        alone = predictor.calibrate(probabilities_of(predictor.recognizer, *whole))
+        said = [(predictor.labels[share.argmax()], float(share.max())) for share in alone]
+        moments, mask = (part.reshape(-1, *part.shape[2:]) for part in whole)
         firsts = np.arange(0, len(moments) - frames + 1, max(1, frames // 4))
-        said = []
+        windows = []
         for part in np.array_split(firsts, max(1, len(firsts) // 256)):
             places = part[:, None] + np.arange(frames)
-            said.append(probabilities_of(predictor.recognizer, moments[places], mask[places]))
-        found = predictor.calibrate(np.concatenate(said))
+            windows.append(probabilities_of(predictor.recognizer, moments[places], mask[places]))
+        found = predictor.calibrate(np.concatenate(windows))
         length = float(np.median(ends - begins))
         line = Timeline(
             "", predictor.labels, edges[firsts], edges[firsts + frames], found,
             ~predictor.answers(found), float(ends[-1]), infos[0].rate, infos[0].width,
             infos[0].height, WindowPlan(length, length / 4, frames / length), multilabel=False,
         )  # fmt: skip
-        made.append(Joined(line, clips, merge(clips, predictor.labels), []))
+        made.append(Joined(line, clips, merge(clips, predictor.labels), said))
     return made
 
 
@@ -397,6 +400,7 @@ def main() -> None:
     parser.add_argument(
         "--clips", type=int, help="of a joined video, at most; of --tune: of --also"
     )
+    parser.add_argument("--stored", action="store_true", help="from features, without a video")
     parser.add_argument("--tune", type=Path, help="a manifest with folds")
     parser.add_argument("--without-fold", type=int, default=0)
     parser.add_argument("--recipe", default="default")
@@ -414,12 +418,18 @@ def main() -> None:
         return
     if options.run is None:
         parser.error("name a run, or --tune MANIFEST")
-    predictor = load(options.run)
+    predictor = load(options.run, engine="torch" if options.stored else "auto")
     if options.manifest:
         manifest = Manifest.read(options.manifest)
         manifest = manifest.where(lambda s: options.fold is None or s.fold == options.fold)
     else:
         manifest = Manifest.read(options.run / "manifest.csv").split(options.split)
+    if options.stored:
+        report(
+            stitched(predictor, manifest, orders=options.orders, repeat=options.repeat),
+            SegmentRule(),
+        )
+        return
     kept = folder / f"{options.run.name}-{options.split}-{options.fold}"
     kept.mkdir(exist_ok=True)
     made = make(

@@ -28,16 +28,17 @@ def timeline(
         float | None, typer.Option(help="Frames looked at in a second. Default: as in training.")
     ] = None,
     smooth: Annotated[
-        float | None, typer.Option(help="Seconds of smoothing, 0 for none. Default: a window.")
+        float | None, typer.Option(help="Seconds of smoothing, 0 for none. Default: 1.5 windows.")
     ] = None,
     enter: Annotated[
-        float | None, typer.Option(help="The probability that a segment must reach.")
+        float | None, typer.Option(help="The probability that a segment must reach. Default: 0.2.")
     ] = None,
     leave: Annotated[
-        float | None, typer.Option(help="The probability below which it ends.")
+        float | None,
+        typer.Option(help="The probability below which it ends. Default: 0.6 of --enter."),
     ] = None,
     min_length: Annotated[
-        float | None, typer.Option(help="Seconds of the shortest segment. Default: half a window.")
+        float | None, typer.Option(help="Seconds of the shortest segment. Default: 0.75 windows.")
     ] = None,
     gap: Annotated[
         float | None, typer.Option(help="Seconds of gaps to close. Default: half a window.")

@@ -212,5 +212,5 @@ def test_seconds_that_are_not_said_go_with_the_window() -> None:
     assert short.smooth is not None
     assert long.smooth == pytest.approx(10 * short.smooth)
     assert long.gap == 0.25
-    assert short.leave == pytest.approx(0.7 * short.enter)
-    assert SegmentRule(0, 0.1).resolved(1).leave == pytest.approx(0.07)
+    assert short.leave == pytest.approx(0.6 * short.enter)
+    assert SegmentRule(0, 0.1).resolved(1).leave == pytest.approx(0.06)

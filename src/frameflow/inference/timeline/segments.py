@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 NONE = -1  # the state of a moment without a label
 
 # As shares of a window; docs/timeline.md says how they were chosen.
-_SMOOTH, _SHORTEST, _GAP = 1.0, 0.5, 0.5
-_LEAVE = 0.7  # as a share of `enter`
+_SMOOTH, _SHORTEST, _GAP = 1.5, 0.75, 0.5
+_LEAVE = 0.6  # as a share of `enter`
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class SegmentRule:
 
     Attributes:
         smooth: seconds of smoothing (`frameflow.inference.timeline.smoothing.smooth`); None takes
-            the length of a window.
+            one and a half windows.
         enter: the probability that a label must reach somewhere in each of its segments.
         leave: the probability below which a segment ends; at most ``enter``. Two thresholds keep a
             probability that hovers around one of them from cutting an action into pieces (a
             Schmitt trigger; Canny, A computational approach to edge detection, TPAMI 1986). None
-            takes a share of ``enter``.
-        shortest: seconds; what is shorter is no segment. None takes half a window.
+            takes 0.6 of ``enter``.
+        shortest: seconds; what is shorter is no segment. None takes three quarters of a window.
         gap: seconds; where a label is missing for no longer, its segment goes on. None takes half
             a window.
         kind: of smoothing.
@@ -43,7 +43,7 @@ class SegmentRule:
     """
 
     smooth: float | None = None
-    enter: float = 0.5
+    enter: float = 0.2
     leave: float | None = None
     shortest: float | None = None
     gap: float | None = None
