@@ -44,7 +44,8 @@ def test_the_files_predict_as_the_run_does(recognizer: Make, make_run: Save) -> 
     run = make_run(made)
     about = export(run)
     folder = run / "exports" / "onnx"
-    assert about["agreement"]["real"] and about["agreement"]["clips"] == 8
+    assert about["agreement"]["real"]
+    assert about["agreement"]["clips"] == 8
     assert sorted(about["files"]) == ["backbone.onnx", "head.onnx", "model.onnx"]
     clip = run.parent / "clips" / "12.mp4"
     whole = open_file(folder / "model.onnx")
@@ -76,8 +77,10 @@ def test_metadata_tells_all_that_a_program_needs(recognizer: Make, make_run: Sav
         assert json.loads(told["refusal"])["threshold"] == 0.4
         (stream,) = json.loads(told["inputs"])
         preprocess = made.backbones()[0].preprocess
-        assert stream["size"] == 32 and stream["fit"] == "crop"
-        assert stream["mean"] == list(preprocess.mean) and stream["std"] == list(preprocess.std)
+        assert stream["size"] == 32
+        assert stream["fit"] == "crop"
+        assert stream["mean"] == list(preprocess.mean)
+        assert stream["std"] == list(preprocess.std)
         assert json.loads(told["versions"])["torch"]
         assert told["part"] == {"model": "whole"}.get(name, name)
 

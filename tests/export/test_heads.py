@@ -85,7 +85,8 @@ def test_a_head_of_one_length_has_a_graph_of_one_length() -> None:
     head = opinionated("mlp-concat", {"hidden": [6]})
     graph = head_graph(head, calibration(head), steps=FRAMES)
     shape = graph.graph.input[0].type.tensor_type.shape
-    assert shape.dim[0].dim_param == "batch" and shape.dim[1].dim_value == FRAMES
+    assert shape.dim[0].dim_param == "batch"
+    assert shape.dim[1].dim_value == FRAMES
 
 
 @settings(max_examples=15, deadline=None)

@@ -83,7 +83,7 @@ class _OpenVino:
         self._model = core.compile_model(model, "CPU", settings)
         self.metadata = {}
         if model.has_rt_info(["frameflow"]):
-            known = model.rt_info["frameflow"].value
+            known = model.rt_info["frameflow"]
             self.metadata = {str(key): str(value.value) for key, value in known.items()}
 
     def __call__(self, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
