@@ -93,9 +93,9 @@ def test_text_stands_out(full: Callable[..., Any], scheme: str) -> None:
     assert weak == []
 
 
-def test_labels_on_the_ribbon_stand_out(full: Callable[..., Any]) -> None:
+def test_labels_on_the_ribbon_stand_out(server: Any, opened: Callable[..., Any]) -> None:
     """Black or white on each colour, whichever it is."""
-    page = full()
+    page = opened(server.url)
     pairs = page.evaluate(
         """async () => {
           const { look } = await import("/static/palette.js");
@@ -230,9 +230,17 @@ def test_a_phone(full: Callable[..., Any], server: Any, opened: Callable[..., An
     assert page.evaluate(WIDE) <= 360
 
 
-@pytest.mark.parametrize("width", [320, 768, 1920])
-def test_other_widths(full: Callable[..., Any], width: int) -> None:
-    assert full(width=width).evaluate(WIDE) <= width
+def test_any_width(full: Callable[..., Any]) -> None:
+    page = full()
+    ribbon = page.locator(".ribbon")
+    drawn = set()
+    for width in (320, 600, 768, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(150)
+        assert page.evaluate(WIDE) <= width
+        assert ribbon.locator("svg").bounding_box()["width"] <= ribbon.bounding_box()["width"]
+        drawn.add(page.locator(".ribbon .block rect").first.bounding_box()["width"])
+    assert len(drawn) == 5  # it is drawn anew for each
 
 
 def test_what_happens_is_said(full: Callable[..., Any]) -> None:

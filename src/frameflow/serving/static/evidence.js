@@ -98,7 +98,7 @@ function show(body, found, model, speak = true) {
   slider.addEventListener("input", () => { halt(); drawPlay(); draw(Number(slider.value)); });
   const seek = el("button", { type: "button", onclick: () => player.seek(seconds[Number(slider.value)]) }, "Show in the video");
   body.replaceChildren(
-    el("p", {}, el("b", {}, label), ` ${percent(probability)}`, streams?.length > 1 ? el("span", { class: "quiet" }, `, of which ${listed(streams.map(({ name, share }) => `${name} ${percent(share)}`), "and")}`) : ""),
+    el("p", {}, el("b", {}, label), ` ${percent(probability)}`, streams?.length > 1 ? el("span", { class: "quiet" }, `; what spoke for it: ${listed(streams.map(({ name, share }) => `${name} ${percent(share)}`), "and")}`) : ""),
     el("div", { class: "look" },
       el("figure", {}, picture, el("figcaption", { class: "row" }, play, slider, when, seconds ? seek : "")),
       weights ? el("div", { class: "weights" }, el("p", { class: "quiet" }, "Weight of each frame"), weights) : ""),

@@ -46,7 +46,7 @@ function list(facts) {
     ["Answers", facts.multilabel ? "every label that is present" : "one label"],
     ["Sets of labels", facts.sets ? `yes${facts.coverage ? `, built to hold the true label ${percent(facts.coverage)} of the time` : ""}` : "no"],
     ["Engine", facts.engine && `${facts.engine}, ${facts.precision ?? ""}`],
-    ["Preprocessing", facts.preprocessing && inWords(facts.preprocessing)],
+    ["Preprocessing", facts.preprocessing && [...new Set(facts.preprocessing.map(inWords))].join("; ")],
     ["Calibration", "calibration" in facts ? calibrated(facts.calibration) : null],
     ...Object.entries(facts.versions ?? {}).map(([when, which]) => [
       typeof which === "object" ? `Versions, ${when}` : when, inWords(which)]),
