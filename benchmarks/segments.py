@@ -303,7 +303,7 @@ def stitched(predictor: Predictor, manifest: Manifest, *, orders: int, repeat: i
     samples, frames = features.samples, features.frames
     made = []
     for seed in range(orders):
-        rows = order_of(samples, seed, repeat)
+        rows = order_of(samples, seed, repeat)[:most]
         infos = [probe(manifest.path(samples[row])) for row in rows]
         ends = np.cumsum([info.duration for info in infos])
         begins = np.append(0, ends[:-1])
@@ -425,10 +425,10 @@ def main() -> None:
     else:
         manifest = Manifest.read(options.run / "manifest.csv").split(options.split)
     if options.stored:
-        report(
-            stitched(predictor, manifest, orders=options.orders, repeat=options.repeat),
-            SegmentRule(),
+        made = stitched(
+            predictor, manifest, orders=options.orders, repeat=options.repeat, most=options.clips
         )
+        report(made, SegmentRule())
         return
     kept = folder / f"{options.run.name}-{options.split}-{options.fold}"
     kept.mkdir(exist_ok=True)
