@@ -292,7 +292,14 @@ def worth(scores: SegmentScores) -> float:
     return float(np.mean([*scores.f1.values(), scores.frame_accuracy]))
 
 
-def stitched(predictor: Predictor, manifest: Manifest, *, orders: int, repeat: int) -> list[Joined]:
+def stitched(
+    predictor: Predictor,
+    manifest: Manifest,
+    *,
+    orders: int,
+    repeat: int,
+    most: int | None = None,
+) -> list[Joined]:
     """As `make`, from the stored features of the clips instead of a video.
 
     A timeline's grid has as many moments in a window as a clip has frames, at the same places: so
