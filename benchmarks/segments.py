@@ -9,7 +9,7 @@ orders, each into one long video; the true segments are where a label begins and
 of one label are one segment. With --repeat up to so many clips of one label follow each other, for
 actions of unequal lengths. Clips with labels that the run does not know become background, in which
 no segment is the right answer. With --stored no video is made: the stored features of the clips
-stand one after the other, which is quick, and the same but for what encoding them again changes.
+stand one after the other, which is quick and nearly the same.
 Printed are
 
     F1@10..50   segment F1 at 10, 25 and 50 % overlap (Lea et al., CVPR 2017)
