@@ -63,8 +63,8 @@ class Guard:
     def check_size(self, path: str | PathLike[str], width: int, height: int) -> None:
         """Refuse frames that are too large."""
         if width * height > self.pixels or max(width, height) > self.side:
-            allowed = f"{self.pixels:,} pixels and sides of {self.side:,}"
-            raise OverLimit(path, f"has {width} x {height} pixels, over {allowed}", "pixels")
+            most = f"more than {self.pixels:,} in all or {self.side:,} on a side"
+            raise OverLimit(path, f"has frames of {width} x {height} pixels, {most}", "pixels")
 
     def check_length(self, path: str | PathLike[str], frames: int, seconds: float) -> None:
         """Refuse a video that is too long, whatever it says of itself."""
