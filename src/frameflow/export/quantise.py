@@ -74,18 +74,53 @@ def correct_biases(model: "onnx.ModelProto", batches: Batches) -> None:
         and len(node.input) == 3
         and {node.input[1], node.input[2]} <= weights.keys()
     ]
-    means = _means(model, list(dict.fromkeys(node.input[0] for node in found)), batches)
-    for node in found:
-        if node.input[0] not in means:
-            continue
-        weight = numpy_helper.to_array(weights[node.input[1]])
+    for node, shift in _shifts(model, found, weights, batches):
         bias = numpy_helper.to_array(weights[node.input[2]])
-        off = (_rounded(weight) - weight).reshape(*weight.shape[:2], -1).sum(axis=2)
-        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        given = means[node.input[0]].reshape(groups, -1)
-        shift = np.einsum("gok,gk->go", off.reshape(groups, -1, off.shape[1]), given).ravel()
-        new = numpy_helper.from_array((bias - shift).astype(np.float32), node.input[2])
-        weights[node.input[2]].CopyFrom(new)
+        own = f"{node.output[0]}/bias"  # layers with equal biases share one
+        new = numpy_helper.from_array((bias - shift).astype(np.float32), own)
+        model.graph.initializer.append(new)
+        node.input[2] = own
+
+
+def _shifts(
+    model: "onnx.ModelProto",
+    nodes: "Sequence[onnx.NodeProto]",
+    weights: "dict[str, onnx.TensorProto]",
+    batches: Batches,
+) -> "list[tuple[onnx.NodeProto, np.ndarray]]":
+    """For each convolution what the rounding of its weights adds on average, ``(out,)``.
+
+    Beside each stands another with the rounding errors as its weights, so that padding and
+    strides count as they do.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    beside = onnx.ModelProto()
+    beside.CopyFrom(model)
+    del beside.graph.output[:]
+    for place, node in enumerate(nodes):
+        weight = numpy_helper.to_array(weights[node.input[1]])
+        off = (_rounded(weight) - weight).astype(np.float32)
+        beside.graph.initializer.append(numpy_helper.from_array(off, f"off{place}"))
+        other = helper.make_node("Conv", [node.input[0], f"off{place}"], [f"more{place}"])
+        other.attribute.extend(node.attribute)
+        mean = helper.make_node("GlobalAveragePool", [f"more{place}"], [f"shift{place}"])
+        beside.graph.node.extend([other, mean])
+        beside.graph.output.append(
+            helper.make_tensor_value_info(f"shift{place}", onnx.TensorProto.FLOAT, None)
+        )
+    if not nodes:
+        return []
+    session = _session(beside)
+    sums: list[Any] = [0.0] * len(nodes)
+    count = 0
+    for batch in batches():
+        found = session.run(None, {model.graph.input[0].name: batch})
+        for place, values in enumerate(found):
+            sums[place] = sums[place] + values.reshape(*values.shape[:2]).sum(axis=0)
+        count += len(found[0])
+    return [(node, total / count) for node, total in zip(nodes, sums)]
 
 
 def best_ranges(model: "onnx.ModelProto", batches: Batches) -> dict[str, tuple[float, float]]:
@@ -125,25 +160,11 @@ def _rounded(weight: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(weight / scale) * scale)
 
 
-def _means(
-    model: "onnx.ModelProto", names: Sequence[str], batches: Batches
-) -> dict[str, np.ndarray]:
-    """The mean of each channel, ``(C,)``, of ``(N, C, ...)`` activations."""
-    sums: dict[str, np.ndarray] = {}
-    counts: dict[str, int] = {}
-    for name, values in _activations(model, names, batches):
-        rest = tuple(axis for axis in range(values.ndim) if axis != 1)
-        sums[name] = sums.get(name, 0) + values.sum(axis=rest, dtype=np.float64)
-        counts[name] = counts.get(name, 0) + values.size // values.shape[1]
-    return {name: sums[name] / counts[name] for name in sums}
-
-
 def _activations(
     model: "onnx.ModelProto", names: Sequence[str], batches: Batches
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(name, float values) of a graph's inputs and whatever else is asked for, batch by batch."""
     import onnx
-    import onnxruntime
 
     watched = onnx.ModelProto()
     watched.CopyFrom(onnx.shape_inference.infer_shapes(model))
@@ -157,17 +178,23 @@ def _activations(
     ]
     watched.graph.output.extend(known[name] for name in inner if name not in outputs)
     asked = [name for name in dict.fromkeys(names) if name in inner or name in outputs]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = _session(watched)
     (entry,) = given
     for batch in batches():
         if entry in names:
             yield entry, batch
         if asked:
             yield from zip(asked, session.run(asked, {entry: batch}))
+
+
+def _session(model: "onnx.ModelProto") -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _quantised(

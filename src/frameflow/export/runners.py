@@ -82,7 +82,12 @@ class _OpenVino:
         }
         self._model = core.compile_model(model, "CPU", settings)
         self.metadata = {}
-        if model.has_rt_info(["frameflow"]):
+        if path.suffix == ".onnx":  # its metadata are not among what OpenVINO reads
+            import onnx
+
+            props = onnx.load(path, load_external_data=False).metadata_props
+            self.metadata = {entry.key: entry.value for entry in props}
+        elif model.has_rt_info(["frameflow"]):
             known = model.rt_info["frameflow"]
             self.metadata = {str(key): str(value.value) for key, value in known.items()}
 
