@@ -16,9 +16,8 @@ Printed are
     frames      share of the frames with the right label, or rightly none
     edit        the order of labels alone
 
-for the default rule, for each window's likeliest label by itself (raw), and for two references that
-no rule can have: the clips cut at the true boundaries and each predicted by itself (cut), by the
-default rule's threshold (cut, enter).
+for the default rule, for each window's likeliest label by itself (raw), and for what no rule can
+have: the clips cut at the true boundaries, each predicted by itself.
 
     python benchmarks/segments.py --tune ../shared/data/tennis7/manifest.csv --without-fold 0
     python benchmarks/segments.py --tune ... --without-fold 0 --also RUN --also-split val
@@ -29,17 +28,15 @@ runs are joined as well. It prints the best rules and the default one.
 """
 
 import argparse
-import json
 import logging
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -56,8 +53,6 @@ from frameflow.video.decode import iter_frames
 from frameflow.video.probe import probe
 from frameflow.video.transform import resize
 from frameflow.video.write import write_video
-
-ARRAYS = {"starts": float, "ends": float, "probabilities": np.float32, "abstained": bool}
 
 
 @dataclass(frozen=True)
@@ -154,49 +149,27 @@ def merge(clips: Sequence[Span], labels: Sequence[str]) -> list[Span]:
 def make(
     predictor: Predictor,
     manifest: Manifest,
-    kept: Path,
+    folder: Path,
     *,
     orders: int,
     repeat: int,
     most: int | None = None,
 ) -> list[Joined]:
-    """Joined videos in several orders, and their timelines; kept in a folder for another time."""
+    """Joined videos in several orders, and their timelines."""
     samples = list(manifest)
     made = []
     for seed in range(orders):
-        path = kept / f"{repeat}-{seed}-{most}.json"
-        if path.exists():
-            made.append(read_joined(path))
-            continue
         rows = order_of(samples, seed, repeat)[:most]
         found = predictor.predict([manifest.path(samples[row]) for row in rows])
         if bad := [str(one) for one in found if isinstance(one, Exception)]:
             raise SystemExit(f"clips that cannot be read: {bad[:3]}")
         said = [(one.label, one.probability) for one in found]  # type: ignore[union-attr]
-        video = kept / "joined.mp4"
+        video = folder / "joined.mp4"
         clips = join(manifest, rows, video)
         line = timeline(predictor, video)
         video.unlink()
         made.append(Joined(line, clips, merge(clips, predictor.labels), said))
-        path.write_text(json.dumps(plain(made[-1])))
     return made
-
-
-def plain(made: Joined) -> dict[str, Any]:
-    """For JSON."""
-    line = {f.name: getattr(made.line, f.name) for f in fields(Timeline)}
-    line |= {name: line[name].tolist() for name in ARRAYS} | {"plan": asdict(made.line.plan)}
-    clips, truth = ([astuple(one) for one in spans] for spans in (made.clips, made.truth))
-    return {"line": line, "clips": clips, "truth": truth, "said": made.said}
-
-
-def read_joined(path: Path) -> Joined:
-    said = json.loads(path.read_text())
-    line = said["line"]
-    line |= {name: np.array(line[name], dtype=kind) for name, kind in ARRAYS.items()}
-    line |= {"labels": tuple(line["labels"]), "plan": WindowPlan(**line["plan"])}
-    clips, truth = ([Span(*one) for one in said[name]] for name in ("clips", "truth"))
-    return Joined(Timeline(**line), clips, truth, [(a, b) for a, b in said["said"]])
 
 
 def score(made: Sequence[Joined], found: Sequence[Sequence[Span | Segment]]) -> SegmentScores:
@@ -209,19 +182,13 @@ def by_rule(made: Sequence[Joined], rule: SegmentRule) -> SegmentScores:
     return score(made, [find_segments(one.line, rule) for one in made])
 
 
-def cut(made: Sequence[Joined], least: float) -> SegmentScores:
+def cut(made: Sequence[Joined]) -> SegmentScores:
     """What the run says of each clip by itself, between true boundaries."""
     said = [
-        merge(
-            [
-                replace(clip, label=label if share >= least else "")
-                for clip, (label, share) in zip(one.clips, one.said)
-            ],
-            one.line.labels,
-        )
+        [replace(clip, label=label) for clip, (label, _) in zip(one.clips, one.said)]
         for one in made
     ]
-    return score(made, said)
+    return score(made, [merge(clips, one.line.labels) for clips, one in zip(said, made)])
 
 
 def figures(scores: SegmentScores) -> str:
@@ -247,8 +214,7 @@ def report(made: Sequence[Joined], rule: SegmentRule) -> None:
     print(HEADER)
     print(f"{'default rule':<26}{figures(by_rule(made, rule))}")
     print(f"{'raw: likeliest label':<26}{figures(by_rule(made, RAW))}")
-    print(f"{'cut at true boundaries':<26}{figures(cut(made, 0))}")
-    print(f"{'cut, enter ' + format(rule.enter, 'g'):<26}{figures(cut(made, rule.enter))}")
+    print(f"{'cut at true boundaries':<26}{figures(cut(made))}")
 
 
 # Choosing the rule -----------------------------------------------------------------------------
@@ -414,7 +380,7 @@ def main() -> None:
     parser.add_argument("--also", type=Path, nargs="*", default=[], help="runs")
     parser.add_argument("--also-split", default="val")
     parser.add_argument("--show", type=int, default=12)
-    parser.add_argument("--folder", type=Path, help="keep runs and timelines here")
+    parser.add_argument("--folder", type=Path, help="keep the runs of --tune here")
     options = parser.parse_args()
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     folder = options.folder or Path(tempfile.mkdtemp())
@@ -437,12 +403,14 @@ def main() -> None:
         )
         report(made, SegmentRule())
         return
-    kept = folder / f"{options.run.name}-{options.split}-{options.fold}"
-    kept.mkdir(exist_ok=True)
     made = make(
-        predictor, manifest, kept, orders=options.orders, repeat=options.repeat,
+        predictor,
+        manifest,
+        folder,
+        orders=options.orders,
+        repeat=options.repeat,
         most=options.clips,
-    )  # fmt: skip
+    )
     report(made, SegmentRule())
 
 
