@@ -1,6 +1,7 @@
 """The ribbon of classes in time, locked to the player."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -250,6 +251,26 @@ def test_a_job_shows_progress_and_can_be_cancelled(
     page.unroute("**/v1/jobs/*")
     page.get_by_role("button", name="Make a timeline").click()
     page.locator(".ribbon").wait_for()
+
+
+def test_closing_a_video_stops_its_job(
+    server: Any, opened: Callable[..., Any], long_clip: Path, wait_until: Callable[..., None]
+) -> None:
+    page = opened(server.url)
+    page.locator("#choose:enabled").wait_for()
+    deleted: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.method == "DELETE":
+            deleted.append(request.url.removeprefix(server.url).split("/")[2])
+
+    page.on("request", note)
+    running = {"job": "x", "state": "running", "progress": 0.5}
+    page.route(re.compile("/v1/jobs/"), lambda route: route.fulfill(json=running))
+    page.set_input_files("#file", long_clip)
+    expect(page.locator("#timeline-progress")).to_contain_text("50 %")
+    page.get_by_role("button", name="Close").click()
+    wait_until(page, lambda: sorted(set(deleted)) == ["jobs", "videos"])
 
 
 def test_settings_are_used_and_wrong_ones_said(ribboned: Any, opened: Any) -> None:

@@ -40,7 +40,7 @@ export function add(things) {
 /** What one model has said of an entry. */
 function said(entry, model = session.model) {
   if (!entry.of.has(model.name)) {
-    entry.of.set(model.name, { prediction: null, timeline: null, job: null, running: null, waiting: null, fault: null, tried: false, spoken: false, evidence: new Map() });
+    entry.of.set(model.name, { prediction: null, timeline: null, job: null, pending: null, running: null, waiting: null, fault: null, tried: false, spoken: false, evidence: new Map() });
   }
   return entry.of.get(model.name);
 }
@@ -110,8 +110,7 @@ export function again(entry) {
 
 export function remove(entry) {
   entry.control?.abort();
-  for (const one of entry.of.values()) one.running?.abort();
-  api.forget("videos", entry.id);
+  forget(entry);
   if (entry.local) URL.revokeObjectURL(entry.local);
   const place = session.entries.indexOf(entry);
   session.entries.splice(place, 1);
@@ -119,8 +118,18 @@ export function remove(entry) {
   else shelf();
 }
 
+/** Let the server forget a video, and stop what it still does for it. */
+function forget(entry) {
+  for (const one of entry.of.values()) {
+    api.forget("jobs", one.pending); // the page may be closing: nothing waits for the abort
+    one.pending = null;
+    one.running?.abort();
+  }
+  api.forget("videos", entry.id);
+}
+
 /** Forget everything on the server; the page is being closed. */
-export function leave() { for (const entry of session.entries) api.forget("videos", entry.id); }
+export function leave() { session.entries.forEach(forget); }
 
 // Showing one of them ----------------------------------------------------------------------------
 
@@ -267,6 +276,7 @@ async function makeTimeline(entry, model, settings) {
   try {
     const onwait = (seconds) => tell(`The server is busy; trying again in ${Math.ceil(seconds)} s.`);
     const { job } = await api.startTimeline({ video: entry.id, model: model.name, ...settings }, { signal, onwait });
+    one.pending = job;
     const result = await api.finished(job, { signal, onprogress: ({ state, progress }) => {
       const left = progress > 0.05 ? ((performance.now() - began) / 1000) * (1 / progress - 1) : 0;
       const about = left > 2 ? ` About ${lasting(Math.round(left))} left.` : "";
@@ -278,7 +288,7 @@ async function makeTimeline(entry, model, settings) {
     if (!api.stopped(error)) timelineFailed(entry, one, error, () => makeTimeline(entry, model, settings));
   }
   if (one.running !== control) return; // another one was started meanwhile
-  Object.assign(one, { running: null, waiting: null });
+  Object.assign(one, { running: null, waiting: null, pending: null });
   if (!shown()) return;
   showTimeline(entry, one);
   tick(player.time);
