@@ -179,7 +179,7 @@ def make_server(served: Path, _one_thread: None) -> Iterator[Callable[..., Serve
     ``runs=[(name or None, folder), ...]`` serves others than the tiny run.
     """
     with contextlib.ExitStack() as stack:
-        yield lambda **options: stack.enter_context(running(served, **options))
+        yield lambda **options: stack.enter_context(running(served, **{"workers": 1, **options}))
 
 
 @pytest.fixture
