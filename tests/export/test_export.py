@@ -97,6 +97,7 @@ OTHERS: dict[str, list[str]] = {
         "streams.0.backbone=lite0", "streams.0.size=40", "streams.0.grid=3",
         "head.name=statistics", "head.centre=true",
     ],
+    "layers without names": ["streams.0.backbone=mobilenetv3_small_050", "streams.0.size=64"],
     "one length": ["head.name=mlp-concat", "head.hidden=[8]"],
     "c3d": ["streams.0.backbone=c3d-small", "sampling.frames=8", "head.name=mean"],
 }  # fmt: skip

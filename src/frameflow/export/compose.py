@@ -169,7 +169,7 @@ def _add(
 
 def _rename(node: Any, name: Callable[[str], str], use: str) -> None:
     """Give a node's values other names, and those of the branches it may hold."""
-    node.name = f"{use}{node.name}"
+    node.name = f"{use}{node.name or f'/{node.output[0]}'}"  # two of one name are refused
     node.input[:] = [name(each) for each in node.input]
     node.output[:] = [name(each) for each in node.output]
     for attribute in node.attribute:

@@ -80,6 +80,10 @@ def correct_biases(model: "onnx.ModelProto", batches: Batches) -> None:
         new = numpy_helper.from_array((bias - shift).astype(np.float32), own)
         model.graph.initializer.append(new)
         node.input[2] = own
+    used = {name for node in model.graph.node for name in node.input}
+    left = [weight for weight in model.graph.initializer if weight.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(left)
 
 
 def _shifts(
