@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20  # for requests in hand when the server is told to stop
 _CONNECTIONS, _WAITING = 512, 256
+_IDLE_SECONDS = 30  # of a connection between two requests; shorter ones race with proxies
 
 
 def serve(
@@ -70,6 +71,7 @@ def make_server(app: "ASGIApp") -> "uvicorn.Server":
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
