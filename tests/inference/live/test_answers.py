@@ -139,6 +139,27 @@ def test_only_the_newest_window_is_answered_and_the_others_are_counted(
     assert np.allclose(later.prediction.probabilities, expected.probabilities[8], atol=1e-5)
 
 
+def test_a_window_whose_moments_were_let_go_is_dropped(
+    film: Path, predictor: Callable[[str], Predictor]
+) -> None:
+    made = predictor(RGB)
+    whole = arrivals(fill(film, made, plan_of(0.5, 0.25, 8)))
+    dropped = Dropped()
+    answers = PieceAnswers(made, whole[0].piece, name="", topk=1, rolling=1, dropped=dropped)
+    for arrival in whole[3:5]:  # the window of the first four moments would be complete
+        answers.add(arrival)
+    assert answers.due() is None
+    for arrival in whole[5:8]:
+        answers.add(arrival)
+    assert answers.due() == 2
+    assert answers.answer(2).dropped_windows == 2
+    for arrival in whole[12:15]:
+        answers.add(arrival)
+    assert answers.due() is None
+    answers.end()
+    assert dropped.windows == 5  # of moments 6 to 13 three more were complete
+
+
 def test_behind_is_what_frames_come_later_than_at_best(
     film: Path, predictor: Callable[[str], Predictor]
 ) -> None:

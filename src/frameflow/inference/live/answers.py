@@ -63,6 +63,7 @@ class PieceAnswers:
         self._planned = 0  # the window whose moments are not yet among the wanted ones
         self._answered = self._seen = -1  # the window answered last, and its last moment
         self._newest = -1
+        self._whole = 0  # no moment is missing from here on
         self._best = float("inf")  # the least that a moment came after its time in the stream
         self._behind = 0.0
         self._said: deque[np.ndarray] = deque(maxlen=rolling)
@@ -70,6 +71,8 @@ class PieceAnswers:
     def add(self, arrival: Arrival) -> None:
         """Take in the next moment."""
         self._fresh.append(arrival)
+        if arrival.shot.moment != self._newest + 1:
+            self._whole = arrival.shot.moment
         self._newest = arrival.shot.moment
         before = self._came.get(self._newest - 1, arrival.time)
         self._came[self._newest] = arrival.time
@@ -78,11 +81,24 @@ class PieceAnswers:
         self._behind = after - self._best
 
     def due(self) -> int | None:
-        """The number of the newest complete window, if it is not answered yet."""
+        """The number of the newest complete window, if it is not answered yet.
+
+        None too where the inbox has let go of moments of it: a piece that ended long ago.
+        """
+        number = self._complete()
+        there = self._span(number)[0] >= self._whole if number > self._answered else False
+        return number if there else None
+
+    def end(self) -> None:
+        """No moment follows: what is complete and was not answered is dropped."""
+        self._dropped.windows += self._complete() - self._answered
+
+    def _complete(self) -> int:
+        """The newest window whose last moment has come, or the one answered last."""
         number = self._answered
         while self._span(number + 1)[1] <= self._newest:
             number += 1
-        return None if number == self._answered else number
+        return number
 
     def look_ahead(self) -> bool:
         """Look at moments of the next window, so that less is left to do when it is complete.

@@ -131,7 +131,9 @@ def _answers(
                     yield item
                     continue
                 if answers is None or answers.piece is not item.piece:
-                    yield from _due(answers)
+                    if answers is not None:
+                        yield from _due(answers)
+                        answers.end()
                     answers = PieceAnswers(
                         predictor, item.piece, name=name, topk=topk, rolling=rolling,
                         dropped=dropped,
