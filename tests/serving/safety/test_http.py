@@ -49,7 +49,7 @@ def chunk(data: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def strict(make_server: MakeServer) -> Any:
     """A server of little patience and small limits."""
-    limits = Limits(stall_seconds=0.4, bytes=200_000, decode_seconds=10.0, pixels_of_frame=50_000)
+    limits = Limits(stall_seconds=1.0, bytes=200_000, decode_seconds=10.0, pixels_of_frame=50_000)
     return make_server(limits=limits, workers=1)
 
 
@@ -111,7 +111,7 @@ def test_large_frames_are_413(strict: Any, films: Films) -> None:
 def test_a_process_that_ends_or_hangs_stops_nobody_else(
     ended: bool, make_server: MakeServer, films: Films, until: Until
 ) -> None:
-    server = make_server(limits=Limits(decode_seconds=1.0), workers=2)
+    server = make_server(workers=2)
     reader = server.service.reader
     until(lambda: len(reader._idle) == 2)
     data, answers = films["h264.mp4"].read_bytes(), []
@@ -120,6 +120,7 @@ def test_a_process_that_ends_or_hangs_stops_nobody_else(
         return server.http.post("/v1/videos", files={"file": data})
 
     worker = reader._idle[-1]
+    worker._limits = Limits(decode_seconds=1.0)
     os.kill(worker.pid, signal.SIGSTOP)  # what it is asked next it does not answer
     thread = threading.Thread(target=lambda: answers.append(post()))
     thread.start()
