@@ -145,7 +145,7 @@ def _matched(
     """The wanted frames, known by their time stamps; the one before stands in for a missing one."""
     last: VideoFrame | None = None
     at = missing = damaged = 0
-    indices, known = wanted.tolist(), stamps.tolist()
+    indices, known = wanted.data, stamps.data  # whole numbers, and no list of them
     try:
         for frame in frames:
             if frame.pts is None:

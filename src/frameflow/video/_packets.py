@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT_BYTES = 32 << 20  # packets of smaller videos stay in memory and are read once
+_PACKET_BYTES = 800  # that a packet in memory takes beside its content
 READ_ON = 64  # packets; a gap shorter than this is read through, not seeked over
 
 # Codecs in which every packet yields one frame (others hide frames, or split them into fields).
@@ -124,7 +125,7 @@ def scan(container: "InputContainer", stream: "VideoStream", *, keep: bool = Tru
                 begin = packet.pts if begin is None else begin
                 seconds = 0.0 if begin is None else ((packet.pts or begin) - begin) * unit
                 guard.check_length(container.name, len(stamps), seconds)
-            size += packet.size
+            size += packet.size + _PACKET_BYTES
             if kept is not None:
                 kept.append(packet)
                 kept = kept if size <= KEPT_BYTES else None

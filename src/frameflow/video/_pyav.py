@@ -101,7 +101,7 @@ def probe_file(path: Path, *, count: bool | None = None) -> VideoInfo:
         VideoError: it cannot be read, or nothing in it can be decoded.
     """
     with open_video(path) as (container, stream):
-        packets = scan(container, stream)
+        packets = scan(container, stream, keep=count is not False)  # it may be hours
         first = _first_frame(path, stream, packets)
         counted = bool(count) or (count is None and not packets.countable)
         stated = _stated_rate(stream)

@@ -115,7 +115,8 @@ def timeline(
         for shot in shots:
             if cancelled is not None and cancelled():
                 raise Cancelled(f"{video}: cancelled.")
-            found.append(windows.add(shot))
+            if len(complete := windows.add(shot)):
+                found.append(complete)
             if progress is not None:
                 progress(min(1.0, (shot.moment + 1) / expected))
     finally:
