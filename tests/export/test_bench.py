@@ -39,6 +39,8 @@ def test_a_table_of_engines(
         if row["precision"] == "float32":
             assert row["agreement"] == 1.0
             assert row["accuracy"] == found["rows"][0]["accuracy"]
+    peaks = {kind: row["peak_bytes"] for kind, row in zip(kinds, found["rows"])}
+    assert peaks["onnxruntime", "float32"] < 0.7 * peaks["torch", "float32"], "without PyTorch"
     sizes = {kind: row["file_bytes"] for kind, row in zip(kinds, found["rows"])}
     assert sizes["onnxruntime", "int8"] < 0.4 * sizes["onnxruntime", "float32"]
 

@@ -24,7 +24,7 @@ from frameflow.errors import FrameFlowError
 if TYPE_CHECKING:
     import onnx
 
-_SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of a range, tried at either end
+_SHRINK: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of a range, tried at either end
 _VALUES = 4096  # of an activation, kept of each batch
 _STEPS = 255  # from one end of a range to the other
 _WEIGHTS = 127  # the largest weight
