@@ -218,6 +218,22 @@ def test_an_inbox_that_nobody_empties_stays_small(
     assert len(kept) == 8  # a window, a stride and two more
 
 
+def test_frames_are_let_go_without_the_garbage_collector(
+    film: Path, predictor: Callable[[str], Predictor]
+) -> None:
+    import gc
+
+    made = predictor(RGB)
+    gc.collect()
+    gc.disable()
+    try:
+        fill(film, made, plan_of(0.5, 0.25, 8))
+        held = [one for one in gc.get_objects() if type(one).__name__ == "VideoFrame"]
+    finally:
+        gc.enable()
+    assert len(held) < 5  # a few are asked how they are rotated; of every frame it would be 72
+
+
 def test_a_new_size_begins_a_piece(predictor: Callable[[str], Predictor]) -> None:
     from av import VideoFrame
 

@@ -26,7 +26,7 @@ class MomentMaker:
         frame: the first frame; its size and rotation hold for the piece.
 
     Attributes:
-        form: of the frames.
+        form: of the frames, see `form_of`.
     """
 
     def __init__(
@@ -59,5 +59,9 @@ def upright(frame: "VideoFrame") -> tuple[int, int]:
 
 
 def form_of(frame: "VideoFrame") -> tuple[object, ...]:
-    """What must not change within a piece of a stream."""
-    return (frame.width, frame.height, orientation(frame))
+    """What must not change within a piece of a stream.
+
+    Not its rotation: to ask each frame for it makes cycles of references in PyAV, which hold
+    hundreds of frames until they are collected.
+    """
+    return (frame.width, frame.height, frame.format.name)
