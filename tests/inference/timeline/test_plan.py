@@ -184,3 +184,9 @@ def test_strides_become_seconds() -> None:
     assert on_grid(spaced, 25.0) == spaced
     assert on_grid(Sampling(), 25.0).spacing is None
     assert on_grid(Sampling(), 25.0, ending=True).spacing == 0.04
+
+
+def test_training_records_how_long_its_clips_are(small_run: Path) -> None:
+    made = Recognizer.load(small_run)
+    assert made.extra[SECONDS] == pytest.approx(1.0), "twelve frames of twelve a second"
+    assert plan_windows(made, 12.0) == WindowPlan(1.0, 0.25, 4.0)
