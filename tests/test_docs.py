@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 TRAINING = {"train", "crossval", "features", "ablate", "tune"}
 FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation, a search
-USING = {"evaluate", "predict", "timeline"}
+USING = {"evaluate", "live", "predict", "timeline"}
 QUOTE = chr(34)
 WORDS = {
     "integer": "whole number",

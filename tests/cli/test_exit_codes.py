@@ -29,6 +29,12 @@ COMMANDS = [
     "data check",
     "data import ucf101",
     "data fetch ucf101",
+    "timeline",
+    "live",
+    "serve",
+    "export",
+    "bench",
+    "tune",
 ]
 
 
