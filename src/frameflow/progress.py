@@ -1,8 +1,19 @@
 """A progress bar with a rate and the time left, silent when stderr is no terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+
+def processes_started() -> int:
+    """How many processes were started to work together: torchrun says it in the environment."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def speaks() -> bool:
+    """Whether this process is the one of them that talks to the user."""
+    return processes_started() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -22,7 +33,7 @@ def progress(description: str, *, total: int, unit: str = "clips") -> Iterator[C
         ...     for _ in range(2):
         ...         advance()
     """
-    if not sys.stderr.isatty() or total <= 0:
+    if not sys.stderr.isatty() or total <= 0 or not speaks():
         yield lambda n=1: None  # noqa: ARG005
         return
     from rich.console import Console

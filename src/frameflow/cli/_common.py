@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from frameflow.errors import FrameFlowError
+from frameflow.progress import processes_started, speaks
 
 if TYPE_CHECKING:
     from frameflow.data.manifest import Manifest
@@ -40,6 +42,7 @@ AllowLeak = Annotated[
 
 
 _INTERRUPTED = 130
+_FIRST = 3  # seconds
 
 
 class _Lines(logging.Handler):
@@ -74,7 +77,8 @@ def run_app(app: Callable[[], Any], *, debug: bool) -> None:
     except FrameFlowError as error:
         _fail(str(error), error.exit_code, debug=debug)
     except SystemExit as end:
-        if end.code == _INTERRUPTED:  # the parser has caught Ctrl-C, and says nothing
+        # The parser has caught Ctrl-C, and says nothing.
+        if end.code == _INTERRUPTED and processes_started() == 1:
             typer.echo("Stopped.", err=True)
         raise
     except BrokenPipeError:
@@ -93,6 +97,8 @@ def run_app(app: Callable[[], Any], *, debug: bool) -> None:
 
 
 def _fail(message: str, code: int, *, debug: bool = False) -> None:
+    if not speaks():  # the first process tells what all find; it ends the others meanwhile
+        time.sleep(_FIRST)
     if debug:
         traceback.print_exc()
     typer.echo(f"Error: {message}", err=True)

@@ -1,5 +1,6 @@
 """`frameflow train`, `evaluate`, `crossval`, `demo`."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -51,24 +52,36 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was interrupted.")
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Share the work between so many processes.")
+    ] = None,
 ) -> None:
     """Train a recognizer and evaluate it on clips of groups it has never seen."""
+    from frameflow.config import load_recipe
     from frameflow.errors import UsageError
     from frameflow.training.pipeline import find_lr as run_find_lr
     from frameflow.training.pipeline import resume as resume_run
     from frameflow.training.pipeline import train as run_train
+    from frameflow.training.run import Run
 
     if resume is not None:
         flags = (allow_leak or None, find_lr or None)
         others = (overrides or None, out, fold, classes, seed, init, shots, *flags)
         if recipe != "default" or any(option is not None for option in others):
-            raise UsageError("--resume goes on as the run began: it takes no option but --engine.")
-        typer.echo(resume_run(resume, engine=engine).summary())
+            raise UsageError(
+                "--resume goes on as the run began: it takes no option but --engine, --processes."
+            )
+        if not _started(processes, lambda: Run(resume).recipe):
+            _tell(resume_run(resume, engine=engine))
         return
     if videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
     if find_lr and (out is not None or shots is not None):
         raise UsageError("--find-lr makes no run: leave --out and --shots away.")
+    if find_lr and processes is not None:
+        raise UsageError("--find-lr runs in one process: leave --processes away.")
+    if _started(processes, lambda: load_recipe(recipe, overrides or ())):
+        return
     start: Callable[..., Any] = run_find_lr if find_lr else partial(run_train, out=out, shots=shots)
     found = start(
         videos,
@@ -81,7 +94,50 @@ def train(
         allow_leak=allow_leak,
         init=init,
     )
-    typer.echo(str(found) if find_lr else found.summary())
+    if find_lr:
+        typer.echo(str(found))
+    else:
+        _tell(found)
+
+
+def _started(processes: int | None, recipe: Callable[[], Any]) -> bool:
+    """Whether the work was done by processes that were started for it."""
+    import logging
+
+    from frameflow.errors import UsageError
+    from frameflow.progress import processes_started
+    from frameflow.training.processes import start
+
+    if processes is None or (processes == 1 and processes_started() == 1):
+        return False
+    if processes < 1:
+        raise UsageError(f"--processes ({processes}) must be at least 1.")
+    if processes_started() > 1:
+        raise UsageError(
+            f"torchrun has started {processes_started()} processes already: leave --processes away."
+        )
+    if recipe().way == "frozen":
+        logging.getLogger("frameflow").info(
+            "A head over stored features learns in one process: --processes is for recipes whose "
+            "backbones learn (train.learn)."
+        )
+        return False
+    start(processes, _without_processes(sys.argv[1:]))
+    return True
+
+
+def _without_processes(arguments: list[str]) -> list[str]:
+    at = [i for i, word in enumerate(arguments) if word.partition("=")[0] == "--processes"]
+    gone = {i for first in at for i in (first, first + ("=" not in arguments[first]))}
+    return [word for i, word in enumerate(arguments) if i not in gone]
+
+
+def _tell(run: Any) -> None:
+    """How it went; of several processes the first one says it."""
+    from frameflow.progress import speaks
+
+    if speaks():
+        typer.echo(run.summary())
 
 
 def evaluate(

@@ -73,6 +73,7 @@ class Keeper:
     ) -> None:
         self.learner, self.rng = learner, rng
         self.folder, self.training = folder, training
+        self.writes = folder is not None and learner.team.leads
         self.best: Tensors = {}
         self._began = time.perf_counter()
         self._written, self._cost = float("-inf"), 0.0
@@ -83,7 +84,10 @@ class Keeper:
         Raises:
             UsageError: the checkpoint is damaged, of another training or another architecture.
         """
-        folder = find_checkpoints(self.folder) if self.folder else None
+        folder = None
+        if self.folder and self.learner.team.leads:
+            folder = find_checkpoints(self.folder)
+        folder = self.learner.team.share(folder)  # finding it may rename it: one process does
         if folder is None:
             return Fitted(), Place()
         last, learner = folder / "last", self.learner
@@ -122,12 +126,12 @@ class Keeper:
             self.write(done, place)
 
     def write(self, done: Fitted, place: Place) -> None:
-        """Write a checkpoint, where there is a folder.
+        """Write a checkpoint, where there is a folder; of several processes the first one does.
 
         Raises:
             FrameFlowError: the weights are no numbers any more; the checkpoint before stays.
         """
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         if not self.learner.is_whole():
             raise diverged("the weights are no longer finite numbers", self.learner.settings)
@@ -143,7 +147,7 @@ class Keeper:
         module.load_state_dict(self.best)
         arrange(module, torch.contiguous_format)
         module.eval()
-        if self.folder is not None:
+        if self.folder is not None and self.writes:
             write_history(self.folder / "history.csv", done.history)
 
     def _contents(self, done: Fitted, place: Place) -> tuple[dict[str, Tensors], Any]:

@@ -1,6 +1,5 @@
 """Where and in what precision a training computes, and what to do when its memory is full."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -9,22 +8,26 @@ from torch import nn
 
 from frameflow.config import Train
 from frameflow.errors import FrameFlowError, UsageError
+from frameflow.progress import processes_started
 from frameflow.training._depthwise import FastDepthwise
+from frameflow.training._team import has_joined, team
 
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def training_device() -> torch.device:
-    """The accelerator where there is one, else the CPU.
+    """The accelerator where there is one, else the CPU; of several processes each has its own.
 
     Raises:
-        UsageError: several processes were started.
+        UsageError: several processes were started for what runs in one.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes_started() > 1 and not has_joined():
         raise UsageError(
-            f"{os.environ['WORLD_SIZE']} processes were started; training runs in one: start it "
-            f"with `frameflow train`, without torchrun or `accelerate launch`."
+            f"{processes_started()} processes were started, and only `frameflow train` shares its "
+            f"work between them: start this without torchrun or `accelerate launch`."
         )
+    if own := team().device:
+        return own
     found = torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
 

@@ -11,6 +11,7 @@ from frameflow.errors import FrameFlowError
 from frameflow.models.backbones import Backbone
 from frameflow.training._average import Average
 from frameflow.training._device import Precision, arrange, compiling, training_device
+from frameflow.training._team import team
 from frameflow.training.examples import Batch
 from frameflow.training.losses import Loss, right
 from frameflow.training.optimizer import make_optimizer
@@ -42,6 +43,7 @@ class Learner:
         backbones: Sequence[Backbone] = (),
     ) -> None:
         self.module, self.settings, self.loss = module, settings, loss
+        self.team = team()
         self.device = training_device()
         self.policy = Policy(module, backbones, settings)
         wanted = settings.precision if self.policy.backbones_learn else "float32"
@@ -55,16 +57,19 @@ class Learner:
         # Validation and checkpoints use the module itself, under its own names.
         self._forward = torch.compile(module) if settings.compile else module
 
-    def learn(self, batch: Batch, *, lr: float, share: float = 1.0) -> tuple[Tensor, Tensor]:
+    def learn(
+        self, batch: Batch, *, lr: float, share: float = 1.0, count: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Add the gradients of a batch.
 
         Args:
-            batch: what to learn from.
+            batch: what to learn from; of several processes, the part of this one.
             lr: the learning rate of the update that follows; groups scale it.
             share: of the samples of that update, which may take several batches.
+            count: samples of the whole batch, where several processes have parts of it.
 
         Returns:
-            the loss and how many were right, scalars on the device.
+            the loss and how many were right, of the whole batch, scalars on the device.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
@@ -72,6 +77,8 @@ class Learner:
         with compiling(self.settings), self.precision.autocast():
             logits = self._forward(inputs, mask)
         logits = logits.float()
+        if count is not None:
+            logits, targets = self.team.join(logits, count), self.team.join(targets, count)
         cost = self.loss(logits, targets)
         self.precision.scaler.scale(cost if share == 1.0 else cost * share).backward()
         return cost.detach(), right(logits.detach(), targets).sum()
@@ -79,6 +86,8 @@ class Learner:
     def update(self) -> None:
         """Move the weights by the gradients that were added up, and forget these."""
         scaler = self.precision.scaler
+        self.team.add_gradients(self.module.parameters())
+        self.team.mean_statistics(self.module)
         if self.settings.clip_grad is not None:
             scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip_grad)

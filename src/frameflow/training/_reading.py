@@ -13,6 +13,7 @@ from frameflow.features.engines import cores
 from frameflow.features.quarantine import Quarantine
 from frameflow.progress import progress
 from frameflow.training._keeping import Keeper
+from frameflow.training._team import team
 from frameflow.training.loader import AHEAD, in_order
 from frameflow.video.clip import Clip, ClipRequest
 
@@ -43,6 +44,7 @@ def reading_workers(recipe: Recipe, sizes: Sequence[int]) -> int:
     wanted = recipe.train.workers
     if wanted is None:
         free = cores() if torch.cuda.is_available() else cores() // 2
+        free //= team().size
         wanted = min(_MOST_WORKERS, max(2, free))
     clip = recipe.sampling.frames * 3 * sum(size**2 for size in sizes)
     fit = _AHEAD_BYTES // (clip * recipe.train.batch_size) - AHEAD

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from frameflow.progress import speaks
+
 
 class Stopped(KeyboardInterrupt):
     """The user asked to stop, and everything is whole."""
@@ -46,7 +48,8 @@ def interrupts(*, wait: bool) -> Iterator[Stop]:
             raise KeyboardInterrupt
         stop.asked = True
         # Not through a logger or a buffer, which may be in the middle of a line.
-        os.write(2, b"Stopping after this step; Ctrl-C again stops at once.\n")
+        if speaks():
+            os.write(2, b"Stopping after this step; Ctrl-C again stops at once.\n")
 
     signal.signal(signal.SIGINT, ask)
     try:

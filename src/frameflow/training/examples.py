@@ -33,13 +33,20 @@ class Batch(NamedTuple):
             inputs = self.inputs.to(device).float()
         return Batch(inputs, self.mask.to(device), self.targets.to(device))
 
+    def part(self, part: slice) -> "Batch":
+        """Some of the samples."""
+        inputs = self.inputs
+        own = [one[part] for one in inputs] if isinstance(inputs, list) else inputs[part]
+        return Batch(own, self.mask[part], self.targets[part])
+
 
 class Examples(Protocol):
     """What `frameflow.training.loop.fit` asks of data.
 
-    Two further attributes are used where they are there: ``workers``, the number of threads that
-    make batches ahead (else none does), and ``names(rows) -> list[str]``, which names examples in
-    messages.
+    Three further attributes are used where they are there: ``workers``, the number of threads that
+    make batches ahead (else none does); ``names(rows) -> list[str]``, which names examples in
+    messages; and ``part(rows, rng, part) -> Batch``, equal to ``batch(rows, rng).part(part)``,
+    where a part takes less time than the whole.
 
     Attributes:
         targets: ``(N,)`` int64, the class of each example; or ``(N, K)`` float, 1 for each label

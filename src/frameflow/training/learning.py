@@ -17,6 +17,7 @@ from torch import nn
 from frameflow.config import Recipe, Train
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.training._checkpoint import find_checkpoints
+from frameflow.training._team import team
 from frameflow.training.examples import Examples, FeatureExamples, FeatureSource, in_memory
 from frameflow.training.targets import targets_of
 
@@ -101,6 +102,8 @@ def read_material(
         )  # fmt: skip
     from frameflow.features.extract import extract
 
+    if not team().leads:
+        team().share(None)  # the first process stores what the others then read
     features = extract(
         manifest,
         recipe,
@@ -109,6 +112,8 @@ def read_material(
         backbones=encoders(recognizer),
         max_bad=max_bad,
     )
+    if team().leads:
+        team().share(None)
     return Stored(features, features.bad)
 
 
@@ -163,13 +168,15 @@ def fit_recognizer(
     else:
         module = trainee(recognizer)
         # A checkpoint brings what was fitted; a run killed before its first one has none.
-        if not (resume and folder and find_checkpoints(folder)):
+        # Of several processes the others get it from the first.
+        if team().leads and not (resume and folder and find_checkpoints(folder)):
             prepare_head(recognizer, module, training, settings)
         fitted = fit(
             module, training, validation, settings,
             loss=loss, backbones=learners(recognizer, module), folder=folder, resume=resume,
         )  # fmt: skip
-    weigh_streams(recognizer, validation)
+    if team().leads:
+        weigh_streams(recognizer, validation)
     return fitted
 
 

@@ -31,6 +31,7 @@ def load(
     *,
     workers: int = 0,
     skip: int = 0,
+    part: Callable[[int], slice] = slice,
 ) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
     """The batches of one epoch, in order.
 
@@ -46,25 +47,47 @@ def load(
             0 makes each one here when it is asked for, with ``rng`` itself.
         skip: so many batches from the start are not handed out. Workers do not make them;
             without workers they are made and dropped, since they draw from ``rng``.
+        part: of so many samples of a batch, those that are made; the draws are those of the whole.
 
     Yields:
-        The rows and the batch. What ``examples.batch`` raises is raised at its place, after all
-        batches before it. However the loop over them ends (an exception, an interrupt, an early
-        ``close``), no thread is left when it has.
+        The rows and the batch, or the part of it. What ``examples.batch`` raises is raised at its
+        place, after all batches before it. However the loop over them ends (an exception, an
+        interrupt, an early ``close``), no thread is left when it has.
     """
     if workers <= 0:
-        return _here(examples, batches, rng, skip)
+        return _here(examples, batches, rng, skip, part)
     rows = list(batches)
     seeds = [None] * len(rows) if rng is None else rng.integers(_SEEDS, size=len(rows)).tolist()
-    return _ahead(examples, list(zip(rows, seeds))[skip:], workers)
+    return _ahead(examples, list(zip(rows, seeds))[skip:], workers, part)
+
+
+def _made(
+    examples: "Examples",
+    rows: np.ndarray,
+    rng: np.random.Generator | None,
+    part: Callable[[int], slice],
+) -> "Batch":
+    wanted = part(len(rows))
+    if len(rows[wanted]) == len(rows):
+        return examples.batch(rows, rng)
+    if rng is None:
+        return examples.batch(rows[wanted], None)
+    if (partial := getattr(examples, "part", None)) is not None:
+        made: Batch = partial(rows, rng, wanted)
+        return made
+    return examples.batch(rows, rng).part(wanted)
 
 
 def _ahead(
-    examples: "Examples", jobs: list[tuple[np.ndarray, int | None]], workers: int
+    examples: "Examples",
+    jobs: list[tuple[np.ndarray, int | None]],
+    workers: int,
+    part: Callable[[int], slice],
 ) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
     def make(job: tuple[np.ndarray, int | None]) -> "Batch":
         rows, seed = job
-        return examples.batch(rows, None if seed is None else np.random.default_rng(seed))
+        rng = None if seed is None else np.random.default_rng(seed)
+        return _made(examples, rows, rng, part)
 
     with closing(in_order(make, jobs, workers=workers)) as made:
         for (rows, _), batch in made:
@@ -76,11 +99,12 @@ def _here(
     batches: Iterable[np.ndarray],
     rng: np.random.Generator | None,
     skip: int,
+    part: Callable[[int], slice],
 ) -> Generator[tuple[np.ndarray, "Batch"], None, None]:
     for number, rows in enumerate(batches):
         if number < skip and rng is None:
             continue
-        batch = examples.batch(rows, rng)
+        batch = _made(examples, rows, rng, part)
         if number >= skip:
             yield rows, batch
 

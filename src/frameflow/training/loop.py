@@ -30,6 +30,7 @@ from frameflow.training._device import memory_told
 from frameflow.training._learner import Learner, diverged
 from frameflow.training._random import reproducible
 from frameflow.training._stop import Stop, Stopped, interrupts
+from frameflow.training._team import refuse_unlike, team
 from frameflow.training._threads import one_thread
 from frameflow.training.examples import Examples, FeatureExamples
 from frameflow.training.history import Epoch, Fitted
@@ -88,7 +89,8 @@ def fit(
     """Train a module in place; it comes back on the CPU, in evaluation mode.
 
     The same call twice gives the same weights on one machine, and so does a call that was killed
-    at any moment and made again with ``resume``.
+    at any moment and made again with ``resume``. Several processes (see `_team`) make the same
+    call; each comes back with the same weights, and the first one writes.
 
     Args:
         module: called with the inputs and the mask of a batch, gives logits ``(B, K)``; in
@@ -119,12 +121,15 @@ def fit(
         interrupts(wait=folder is not None) as stop,
     ):
         rng = np.random.default_rng(settings.seed)  # the order of the data, and augmentation
-        learner = Learner(module, settings, loss, backbones=backbones)
         identity = _identity(settings, training, held_out)
+        refuse_unlike(identity, module, training, settings)
+        team().spread(module)
+        learner = Learner(module, settings, loss, backbones=backbones)
         keeper = Keeper(learner, rng, folder=folder, training=identity)
         done, place = keeper.restore() if resume else (Fitted(), Place())
         run = _Run(training, held_out, learner, keeper, rng, stop, done, place)
-        with run.bar(folder) as run.advance, TensorBoard(folder, after=done.epochs) as run.board:
+        shown = folder if team().leads else None
+        with run.bar(shown) as run.advance, TensorBoard(shown, after=done.epochs) as run.board:
             if not done.is_over(settings):
                 _train(run, folder)
         keeper.finish(done)
@@ -205,6 +210,7 @@ def _epochs(run: _Run) -> torch.Tensor | None:
             if value is not None and not math.isfinite(value):
                 raise diverged(f"{name} became {value} in epoch {row.epoch}", settings)
         row.seconds = time.perf_counter() - started
+        row = learner.team.share(row)  # one opinion of what is better, and when to stop
         better = done.add(row, settings)
         kept, run.place = (logits if better else kept), Place()
         run.keeper.keep(done, better=better, over=done.is_over(settings))
@@ -231,11 +237,13 @@ def learn(run: _Run) -> Epoch:
         for step, (rows, batch) in enumerate(stream, start=place.step):
             run.board.pictures(batch)
             update = step // settings.accumulate
+            learner.team.seed(settings.seed, run.done.epochs, step)
             together = order[update * settings.accumulate :][: settings.accumulate]
             cost, correct = learner.learn(
                 batch,
                 lr=_rate(run, (update + 0.5) / updates),
                 share=len(rows) / sum(map(len, together)),
+                count=len(rows),
             )
             if not math.isfinite(cost):
                 raise _not_finite(cost, rows, run)
@@ -249,14 +257,14 @@ def learn(run: _Run) -> Epoch:
             place.step, place.loss, place.right = step + 1, float(total), float(hits)
             place.seconds = time.perf_counter() - started
             run.keeper.pause(run.done, place)
-            run.stop.check()
+            _stop_together(run)
     samples, lr = len(run.training), _rate(run, (updates - 0.5) / updates)
     return Epoch(run.done.epochs + 1, lr, float(total) / samples, float(hits) / samples)
 
 
 def _ordered(run: _Run) -> tuple[list[np.ndarray], Any]:
     """The rows of each batch of an epoch, and the batches that are left of it."""
-    training, rng, place = run.training, run.rng, run.place
+    training, rng, place, part = run.training, run.rng, run.place, run.learner.team.part
     workers = getattr(training, "workers", 0)
     now = rng.bit_generator.state
     place.order = place.order or now
@@ -265,8 +273,14 @@ def _ordered(run: _Run) -> tuple[list[np.ndarray], Any]:
     if place.step and not workers:
         # The batches before drew from the generator itself: it stands where they left it.
         rng.bit_generator.state = now
-        return order, load(training, order[place.step :], rng)
-    return order, load(training, order, rng, workers=workers, skip=place.step)
+        return order, load(training, order[place.step :], rng, part=part)
+    return order, load(training, order, rng, workers=workers, skip=place.step, part=part)
+
+
+def _stop_together(run: _Run) -> None:
+    """Ctrl-C may have reached one process only, or each in another step: all stop in the same."""
+    run.stop.asked = run.learner.team.any(run.stop.asked)
+    run.stop.check()
 
 
 def _rate(run: _Run, share: float) -> float:
@@ -277,24 +291,33 @@ def _rate(run: _Run, share: float) -> float:
 
 
 def _predict_held_out(run: _Run) -> torch.Tensor:
+    """Each sample once: every process scores its part, and all get all logits, in order."""
     assert run.held_out is not None
-    autocast, check = run.learner.precision.autocast, run.stop.check
-    return predict(run.learner.module, run.held_out, autocast=autocast, between=check)
+    team, autocast = run.learner.team, run.learner.precision.autocast
+    check = run.stop.check if team.size == 1 else (lambda: None)  # none may leave the others
+    rows = np.arange(len(run.held_out))[team.part(len(run.held_out))]
+    own = predict(run.learner.module, run.held_out, rows, autocast=autocast, between=check)
+    logits = torch.cat([part for part in team.gather(own) if len(part)])
+    if team.size > 1:
+        _stop_together(run)
+    return logits
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
     examples: Examples,
+    rows: np.ndarray | None = None,
     *,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     between: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Logits ``(N, K)`` of all examples, without augmentation, float32 on the CPU.
+    """Logits ``(N, K)`` of examples, without augmentation, float32 on the CPU.
 
     Args:
         model: on any device; it is left in evaluation mode.
         examples: what is scored.
+        rows: which; None: all.
         autocast: the precision, float32 by default.
         between: called after each batch.
     """
@@ -302,7 +325,8 @@ def predict(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     through = any(isinstance(module, Backbone) for module in model.modules())
     size = SCORING_CLIPS if through else SCORING_BATCH
-    parts = [np.arange(i, min(i + size, len(examples))) for i in range(0, len(examples), size)]
+    rows = np.arange(len(examples)) if rows is None else rows
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
     logits = []
     with closing(load(examples, parts, None, workers=getattr(examples, "workers", 0))) as stream:
         for _, batch in stream:
@@ -310,7 +334,7 @@ def predict(
             with autocast():
                 logits.append(model(inputs, mask).float().cpu())
             between()
-    return torch.cat(logits)
+    return torch.cat(logits) if logits else torch.empty(0)
 
 
 def score(logits: torch.Tensor, targets: np.ndarray) -> tuple[float, float, float | None]:

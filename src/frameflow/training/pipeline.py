@@ -1,22 +1,23 @@
 """From videos to a trained and evaluated run, step by step."""
 
-import csv
-import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frameflow._files import write_text
 from frameflow.audit.summary import Origin, split_audit
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import refuse_leaks
-from frameflow.errors import FrameFlowError, UsageError, listing
+from frameflow.errors import FrameFlowError, UsageError
+from frameflow.training._bad import Bad, write_bad
 from frameflow.training._random import reproducible
 from frameflow.training._record import Recorder, write_audit
+from frameflow.training._team import Team, team, together
+from frameflow.training._words import learner_words, told
 from frameflow.training.init import refuse_seen, start_from
 from frameflow.training.run import Run, new_run_folder, refuse_used_folder
 from frameflow.training.shots import take_shots
@@ -33,8 +34,9 @@ from frameflow.training.sources import (
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
-    from frameflow.features.extract import BadVideo, Purpose
+    from frameflow.features.extract import Purpose
     from frameflow.models.recognizer import Recognizer
+    from frameflow.training.examples import Examples
     from frameflow.training.history import Fitted
     from frameflow.training.learning import Material
     from frameflow.training.lr_range import LrRange
@@ -77,7 +79,8 @@ def train(
             `frameflow.training.shots`.
 
     Returns:
-        The run, trained and evaluated.
+        The run, trained and evaluated. Where `torchrun` started several processes, all but the
+        first return when it is trained.
 
     Raises:
         UsageError: bad input, with its cure.
@@ -92,12 +95,31 @@ def train(
     chosen = load_recipe(recipe, overrides)
     if seed is not None:
         chosen = load_recipe(chosen, [f"train.seed={seed}"])
-    if out is not None:
-        refuse_used_folder(out)
     begin = init if init is None or isinstance(init, Run) else Run(init)
-    manifest, recognizer = _prepare(
-        source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak, shots=shots
-    )
+    with together(shared=chosen.way != "frozen") as processes:
+        if not processes.leads:
+            return _follow(processes, chosen, engine=engine)
+        if out is not None:
+            refuse_used_folder(out)
+        prepared = _prepare(
+            source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak,
+            shots=shots,
+        )  # fmt: skip
+        run = _begin(source, chosen, *prepared, out=out, begin=begin)
+        processes.share(run.path)
+        return _finish(run, prepared[1], engine=engine, resume=False)
+
+
+def _begin(
+    source: Source,
+    chosen: Recipe,
+    manifest: Manifest,
+    recognizer: "Recognizer",
+    *,
+    out: str | os.PathLike[str] | None,
+    begin: Run | None,
+) -> Run:
+    """The folder of a new run, with all that is needed to go on with it."""
     if chosen.name == "default" and len(manifest) < FEW:
         log.info("With so few clips --recipe few-clips takes longer and often scores higher.")
 
@@ -108,7 +130,15 @@ def train(
         recognizer.save(path / START)  # a resumed training begins as this one does
     write_audit(path, recognizer.extra["audit"], data=name_of(source))
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
-    return _finish(Run(path), recognizer, engine=engine, resume=False)
+    return Run(path)
+
+
+def _follow(processes: Team, recipe: Recipe, *, engine: "EngineKind") -> Run:
+    """What the others do of several processes: learn from their part of what the first made."""
+    if recipe.way == "frozen":
+        raise SystemExit(0)
+    run = Run(processes.share(None))
+    return _finish(run, _reopened(run), engine=engine, resume=False)
 
 
 def find_lr(
@@ -196,18 +226,22 @@ def resume(run: str | os.PathLike[str] | Run, *, engine: "EngineKind" = "auto") 
             f"{opened.path} has no manifest.csv: it is no run, or was stopped while its data was "
             f"read. Start it again with `frameflow train`."
         )
-    from frameflow.models.recognizer import Recognizer
-
     if opened.is_finished:
         log.info("The run %s is finished already.", opened.path)
         return opened
-    recipe = opened.recipe
-    if (opened.path / START).is_dir():
-        recognizer = Recognizer.load(opened.path / START)
-    else:
-        labels = opened.manifest.label_names(multilabel=recipe.multilabel)
-        recognizer = _build(recipe, labels)
-    return _finish(opened, recognizer, engine=engine, resume=True)
+    with together(shared=opened.recipe.way != "frozen") as processes:
+        if not processes.leads and opened.recipe.way == "frozen":
+            raise SystemExit(0)
+        return _finish(opened, _reopened(opened), engine=engine, resume=True)
+
+
+def _reopened(run: Run) -> "Recognizer":
+    """The recognizer of a run as it was before training."""
+    from frameflow.models.recognizer import Recognizer
+
+    if (run.path / START).is_dir():
+        return Recognizer.load(run.path / START)
+    return _build(run.recipe, run.manifest.label_names(multilabel=run.recipe.multilabel))
 
 
 def _build(recipe: Recipe, labels: Sequence[str]) -> "Recognizer":
@@ -222,12 +256,16 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     """Extract, train, save, evaluate: what a recipe and a manifest with splits lead to."""
     from frameflow.inference.evaluate import evaluate
 
+    if not team().leads:
+        sets, _ = _read(recognizer, run.manifest, engine=engine)
+        _fit(run, recognizer, sets, resume=resume)
+        return run
     manifest, recorder = run.manifest, Recorder(run.path)
     with recorder.extraction():
         sets, bad = _read(recognizer, manifest, engine=engine)
-    _write_bad(run.path, bad)
+    write_bad(run.path, bad)
     fitted = _train(run, recognizer, sets, recorder, engine=engine, resume=resume)
-    log.info(_told(fitted, run.recipe))
+    log.info(told(fitted, run.recipe))
 
     scored = "test" if len(manifest.split("test")) else "val"
     if not len(manifest.split(scored)):
@@ -238,23 +276,8 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     log.info("Scoring the %d %s samples.", len(manifest.split(scored)), scored)
     metrics = evaluate(run.path, split=scored, engine=engine)
     if scored == "test":
-        _write_bad(run.path, bad + [Bad.of(entry, "test") for entry in metrics["bad_videos"]])
+        write_bad(run.path, bad + [Bad.of(entry, "test") for entry in metrics["bad_videos"]])
     return Run(run.path)
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A video that was set aside."""
-
-    video: str
-    row: int
-    split: str
-    reason: str
-
-    @classmethod
-    def of(cls, bad: "BadVideo | Mapping[str, Any]", split: str) -> "Bad":
-        values = bad if isinstance(bad, Mapping) else asdict(bad)
-        return cls(values["video"], values["row"], split, values["reason"])
 
 
 @dataclass(frozen=True)
@@ -306,6 +329,30 @@ def _train(
     """Train, calibrate, and save the recognizer."""
     from frameflow.inference.timeline.plan import measure_clips
     from frameflow.training.calibrate import calibrate
+
+    processes = team().size
+    fitted, validation = _fit(run, recognizer, sets, resume=resume)
+    held_out = sets.validation.samples if sets.validation is not None else ()
+    samples = {"train": len(sets.training.samples), "val": len(held_out)}
+    recorded = recorder.finish(recognizer, fitted, samples)
+    recognizer.extra |= {
+        "best_epoch": fitted.best_epoch,
+        "epochs": fitted.epochs,
+        "audit": recorder.audit,
+        "training": recorded | ({"processes": processes} if processes > 1 else {}),
+        **measure_clips(run.manifest),  # as long are the windows of a long video
+    }
+    recognizer.extra |= calibrate(
+        recognizer.eval(), run.manifest, sets.training, sets.validation, validation, engine=engine
+    )
+    recognizer.save(run.path, extra=recognizer.extra)
+    return fitted
+
+
+def _fit(
+    run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool
+) -> "tuple[Fitted, Examples | None]":
+    """Train the recognizer: what several processes do together; the validation examples too."""
     from frameflow.training.learning import examples_of, fit_recognizer
 
     recipe, labels = run.recipe, recognizer.labels
@@ -323,58 +370,9 @@ def _train(
     validation = None
     if sets.validation is not None:
         validation = examples_of(sets.validation, recipe, labels, every_view=True)
-    log.info("Training %s on %d clips of %d classes.", _learner(recipe), len(training), len(counts))
+    log.info(
+        "Training %s on %d clips of %d classes.", learner_words(recipe), len(training), len(counts)
+    )
     fitted = fit_recognizer(recognizer, training, validation, folder=run.path, resume=resume)
-    held_out = sets.validation.samples if sets.validation is not None else ()
-    samples = {"train": len(sets.training.samples), "val": len(held_out)}
-    recognizer.extra |= {
-        "best_epoch": fitted.best_epoch,
-        "epochs": fitted.epochs,
-        "audit": recorder.audit,
-        "training": recorder.finish(recognizer, fitted, samples),
-        **measure_clips(run.manifest),  # as long are the windows of a long video
-    }
-    recognizer.extra |= calibrate(
-        recognizer.eval(), run.manifest, sets.training, sets.validation, validation, engine=engine
-    )
-    recognizer.save(run.path, extra=recognizer.extra)
-    return fitted
-
-
-def _learner(recipe: Recipe) -> str:
-    """What learns, in words."""
-    head = f"the {recipe.head.name} head"
-    parts = listing(list(dict.fromkeys(part for rule in recipe.train.learn for part in rule.parts)))
-    match recipe.way:
-        case "frozen":
-            return head
-        case "cut":
-            return f"{head} and what follows the cut ({parts})"
-        case "end-to-end":
-            return f"{head} and the backbone ({parts}), from videos,"
-
-
-def _told(fitted: "Fitted", recipe: Recipe) -> str:
-    row = fitted.history[fitted.best_epoch - 1]
-    if recipe.train.solver != "epochs":
-        said = "" if row.val_top1 is None else f"; validation top-1 {row.val_top1:.3f}"
-        return f"Found the weights by {recipe.train.solver} in {row.seconds:.1f} s{said}."
-    score = "" if row.val_top1 is None else f", validation top-1 {row.val_top1:.3f}"
-    seconds = sum(epoch.seconds for epoch in fitted.history)
-    most = recipe.train.epochs * len(recipe.train.rounds)
-    early = f" (stopped early, of {most})" if fitted.stopped_early else ""
-    return (
-        f"Trained {fitted.epochs} epochs{early} in {seconds:.1f} s; "
-        f"kept epoch {fitted.best_epoch}{score}."
-    )
-
-
-def _write_bad(run: Path, bad: Sequence[Bad]) -> None:
-    """``bad_videos.csv``, where there is any."""
-    if not bad:
-        return
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["video", "row", "split", "reason"])
-    writer.writerows((entry.video, entry.row, entry.split, entry.reason) for entry in bad)
-    write_text(run / "bad_videos.csv", file.getvalue())
+    team().leave()
+    return fitted, validation

@@ -23,6 +23,7 @@ from frameflow.models.streams import stream_images
 from frameflow.training._keeping import Keeper
 from frameflow.training._randaugment import functional
 from frameflow.training._reading import RANDOM, read_all, reading_workers, sees_fresh_clips, wider
+from frameflow.training._team import team
 from frameflow.training.augment import Changes, draw
 from frameflow.training.cache import DamagedFrames, FrameStore
 from frameflow.training.examples import Batch
@@ -104,7 +105,13 @@ class Videos:
         quarantine = Quarantine(manifest, keys, bad, limit, stated)
         quarantine.check()
         self._manifest = manifest
-        self._read_all(keys, quarantine)
+        # Of several processes one reads; the others are told what it found, and what was kept.
+        if team().leads:
+            self._read_all(keys, quarantine)
+        quarantine.reasons = team().share(quarantine.reasons)
+        if not team().leads:
+            for store in self._stores:
+                store.refresh()
         self.bad: list[BadVideo] = quarantine.found
         if self.bad:
             log.warning(
@@ -267,8 +274,37 @@ class ClipExamples:
             for each stream ``(n, T, H, W, 3)`` uint8, ``(n, T)`` masks and the targets: ``(n,)``
             int64, or ``(n, K)`` float32 for several labels a clip and for clips that were mixed.
         """
+        seeds = [None] * len(rows) if rng is None else _seeds(rows, rng)
+        made = self._made(rows, seeds)
+        if rng is None or not self._mixes:
+            return made
+        videos, augment = self.videos, self.videos.augment
+        inputs, mask, targets = mix(
+            list(made.inputs),
+            made.mask,
+            made.targets,
+            classes=len(videos.labels),
+            mixup=augment.mixup,
+            cutmix=augment.cutmix,
+            rng=rng,
+        )
+        return Batch(inputs, mask, targets)
+
+    def part(self, rows: np.ndarray, rng: np.random.Generator, part: slice) -> Batch:
+        """``batch(rows, rng).part(part)``, of which only the part is read.
+
+        Where clips are mixed all are read: the partner of each may be any of the batch.
+        """
+        if self._mixes:
+            return self.batch(rows, rng).part(part)
+        return self._made(rows[part], _seeds(rows, rng)[part])
+
+    @property
+    def _mixes(self) -> bool:
+        return bool(self.videos.augment.mixup or self.videos.augment.cutmix)
+
+    def _made(self, rows: np.ndarray, seeds: Sequence[int | None]) -> Batch:
         videos = self.videos
-        seeds = [None] * len(rows) if rng is None else rng.integers(2**63, size=len(rows)).tolist()
         read = [self._one(row, seed) for row, seed in zip(rows.tolist(), seeds)]
         inputs = [
             torch.from_numpy(np.stack([images[n] for images, _, _ in read]))
@@ -276,17 +312,6 @@ class ClipExamples:
         ]
         mask = torch.from_numpy(np.stack([mask for _, mask, _ in read]))
         targets = torch.from_numpy(np.stack([target for _, _, target in read]))
-        augment = videos.augment
-        if rng is not None and (augment.mixup or augment.cutmix):
-            inputs, mask, targets = mix(
-                inputs,
-                mask,
-                targets,
-                classes=len(videos.labels),
-                mixup=augment.mixup,
-                cutmix=augment.cutmix,
-                rng=rng,
-            )
         return Batch(inputs, mask, targets)
 
     def _one(self, row: int, seed: int | None) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -342,6 +367,10 @@ class VideoExamples(ClipExamples):
         )
         targets = targets_of(videos.samples, labels, multilabel=recipe.multilabel)
         super().__init__(videos, targets, every_view=every_view)
+
+
+def _seeds(rows: np.ndarray, rng: np.random.Generator) -> list[int]:
+    return [int(seed) for seed in rng.integers(2**63, size=len(rows))]
 
 
 def _check(recipe: Recipe, purpose: str) -> None:
