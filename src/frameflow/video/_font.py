@@ -135,7 +135,8 @@ def _apart(text: str) -> tuple[str, list[tuple[int, str]]]:
     """
     bases, marks = "", []
     for letter in text:
-        base, *accents = unicodedata.normalize("NFD", letter)
+        parts = unicodedata.normalize("NFD", letter)
+        base, accents = parts[0], parts[1:]
         drawn = base.isascii() and all(mark in _ABOVE + _BELOW for mark in accents)
         if not drawn:
             bases += letter
