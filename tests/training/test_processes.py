@@ -66,6 +66,13 @@ def test_two_processes_learn_what_one_does(by_two: Path, name: str) -> None:
     module, fitted, _ = tiny_team.learn(name, None)
     first, second = (weights(by_two / f"{name}-{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(first[key], second[key]) for key in first)
+    if name == "norm":  # each sees its own part: the same in both, and not far from the whole
+        near = (
+            first["backbone.model.1.running_var"]
+            / module.state_dict()["backbone.model.1.running_var"]
+        )
+        assert float((near - 1).abs().max()) < 0.2
+        return
     assert_near(first, module.state_dict())
     moved = max(float((first[key] - start[key]).abs().max()) for key in first)
     assert moved > 0.02  # far more than the tolerance
@@ -186,10 +193,31 @@ def test_heads_over_stored_features_learn_in_one_process(
     assert "learns in one process" in said.err
 
 
+def test_an_environment_that_is_incomplete(
+    frameflow: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    said = frameflow("train", "m.csv", *TINY)
+    assert said.code == 2
+    assert "use torchrun, or unset WORLD_SIZE" in said.error
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "frameflow", "train", *map(str, arguments)]
 
 
+def test_the_command_tells_an_error_once(tmp_path: Path) -> None:
+    arguments = (tmp_path / "missing.csv", *TINY, "-o", tmp_path / "run", "--processes", "2")
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 2, done.stderr
+    said = done.stderr.splitlines()
+    assert said[0] == "Training in 2 processes."
+    assert [line.startswith("Error: ") and "missing.csv" in line for line in said[1:]] == [True]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_the_command_makes_one_run(manifest: Manifest, tmp_path: Path) -> None:
     manifest.write(manifest.root / "m.csv")
     arguments = (manifest.root / "m.csv", *TINY, "-o", tmp_path / "run", "--processes", "2")

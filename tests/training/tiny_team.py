@@ -25,6 +25,7 @@ SETTINGS = {
         epochs=3, batch_size=7, lr=0.01, balance="weights", loss="focal", precision="float32",
         learn=({"parts": ("*",), "lr": 1.0},),
     ),
+    "norm": EVERYTHING.model_copy(update={"batch_size": 6}),
     "oversample": Train(
         epochs=3, batch_size=3, optimizer="sgd", lr=0.05, balance="oversample",
         learn=({"parts": ("*",), "lr": 1.0},), precision="float32", schedule="constant",

@@ -96,7 +96,7 @@ class Several(Team):
     """One of several processes, as the environment says that torchrun sets.
 
     Raises:
-        UsageError: there are GPUs, but not one for each process.
+        UsageError: there are GPUs, but not one for each process; the environment is incomplete.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,13 @@ class Several(Team):
             backend, self.device = "nccl", torch.device("cuda", local)
             torch.cuda.set_device(self.device)
         with _others_may_end():
-            distributed.init_process_group(backend, timeout=STEP)
+            try:
+                distributed.init_process_group(backend, timeout=STEP)
+            except ValueError as error:  # a variable is missing
+                raise UsageError(
+                    f"WORLD_SIZE says that {self.size} processes were started, but the rest is "
+                    f"not as torchrun sets it ({error}): use torchrun, or unset WORLD_SIZE."
+                ) from None
             self._patient = distributed.new_group(backend="gloo", timeout=PATIENT)
         self.rank, self._here = distributed.get_rank(), here
 
