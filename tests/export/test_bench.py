@@ -15,6 +15,7 @@ Make = Callable[..., Recognizer]
 Save = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_a_table_of_engines(
     recognizer: Make, make_run: Save, frameflow: Callable[..., Any]
 ) -> None:

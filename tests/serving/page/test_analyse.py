@@ -72,6 +72,7 @@ def test_what_is_no_video_is_said_and_the_next_one_works(
     opened.allowed = ["415"]
     (tmp_path / "notes.mp4").write_text("not a video\n" * 50)
     page = opened(server.url)
+    page.locator("#choose:enabled").wait_for()
     page.set_input_files("#file", tmp_path / "notes.mp4")
     notice = page.locator("#notice")
     expect(notice).to_contain_text("This is not a video")
@@ -282,6 +283,7 @@ def test_several_models(
     page = opened(server.url, path="/?model=second")
     select = page.locator("#model")
     expect(select).to_have_value("second")
+    page.locator("#choose:enabled").wait_for()
     page.set_input_files("#file", server.clips[0])
     page.locator(".verdict").wait_for()
     with page.expect_response("**/v1/predict"):
@@ -305,6 +307,7 @@ def test_a_server_that_wants_a_token(
     dialog.get_by_label("Token").fill("open-sesame")
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
+    expect(page.locator("#choose")).to_be_enabled()
     page.set_input_files("#file", avi_clip)
     page.locator(".verdict").wait_for()
     expect(page.locator("#seek")).to_be_enabled()  # a <video> cannot send a token

@@ -240,6 +240,7 @@ def test_a_job_shows_progress_and_can_be_cancelled(
         route.fulfill(json=state)
 
     page.route("**/v1/jobs/*", slow)
+    page.locator("#choose:enabled").wait_for()
     page.set_input_files("#file", long_clip)
     progress = page.locator("#timeline-progress")
     expect(progress).to_contain_text("25 %")

@@ -75,6 +75,7 @@ $("#model").addEventListener("change", (event) => {
 // Choosing and dropping ----------------------------------------------------------------------------
 
 const take = (files) => {
+  if (!session.model) return; // what is served is not known yet, and the button says so
   tab("analyse");
   add([...files].map((file) => ({ file })));
 };
