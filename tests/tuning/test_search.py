@@ -202,7 +202,7 @@ def test_the_folder_of_another_search_is_refused(here: Path) -> None:
 def test_a_damaged_storage_is_said(here: Path) -> None:
     searched(here, trials=1)
     (here / "tuned" / storage.FILE).write_bytes(b"no database" * 100)
-    with pytest.raises(UsageError, match=r"study\.db cannot be opened"):
+    with pytest.raises(UsageError, match=r"study\.log cannot be opened"):
         searched(here, trials=1)
 
 

@@ -1,10 +1,12 @@
 """Ways to search, by name, as samplers of Optuna."""
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from frameflow.errors import UsageError, near_names
 from frameflow.tuning.space import Space
+from frameflow.tuning.storage import counting
 from frameflow.tuning.ucb import UcbOptions, suggest
 
 if TYPE_CHECKING:
@@ -37,35 +39,70 @@ def check_searches(names: "list[str]") -> None:
 
 
 def make_sampler(
-    search: str, space: Space, *, trials: int, seed: int, number: int, options: UcbOptions
+    search: str, space: Space, *, trials: int, seed: int, options: UcbOptions
 ) -> "BaseSampler":
-    """The sampler for the next trial.
+    """The sampler of a search.
 
-    It is made anew for each trial, from the seed and the number of trials so far, so that a search
-    that was stopped goes on with what it would have tried.
+    What it draws for a trial follows from the seed, the trials before and how many these are. So a
+    search that was stopped goes on with what it would have tried, and processes that begin a trial
+    at the same moment do not try the same.
 
     Args:
         search: one of `SEARCHES`.
         space: what may be changed.
         trials: of the whole search; a grid is as fine as they allow.
         seed: of the search.
-        number: of trials begun before.
         options: of ``bayes``.
     """
     import optuna
 
-    own = (seed * 1_000_003 + number * 7919) % _HUGE
     if search == "grid":
         return _grid_sampler(space, trials)
     if search == "bayes":
         return _ucb_sampler(space, seed, options)
-    if search == "random":
-        return optuna.samplers.RandomSampler(seed=own)
-    if search == "tpe":
-        return optuna.samplers.TPESampler(seed=own)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.GPSampler(seed=own)
+    kinds = {
+        "random": optuna.samplers.RandomSampler,
+        "tpe": optuna.samplers.TPESampler,
+        "gp": optuna.samplers.GPSampler,
+    }
+
+    def make(place: int) -> "BaseSampler":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return kinds[search](seed=(seed * 1_000_003 + place * 7919) % _HUGE)
+
+    return _seeded(make)
+
+
+def _place(study: Any, trial: Any) -> int:
+    """How many trials that count were begun before one."""
+    return sum(other.number < trial.number for other in counting(study))
+
+
+def _seeded(make: "Callable[[int], BaseSampler]") -> Any:
+    import optuna
+
+    class Seeded(optuna.samplers.BaseSampler):
+        """A sampler of Optuna's, made anew for each trial."""
+
+        def __init__(self) -> None:
+            self._held: tuple[int, Any] = (-1, None)
+
+        def _of(self, study: Any, trial: Any) -> Any:
+            if self._held[0] != trial.number:
+                self._held = (trial.number, make(_place(study, trial)))
+            return self._held[1]
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+            return self._of(study, trial).infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+            return self._of(study, trial).sample_relative(study, trial, search_space)
+
+        def sample_independent(self, study: Any, trial: Any, name: str, of: Any) -> Any:
+            return self._of(study, trial).sample_independent(study, trial, name, of)
+
+    return Seeded()
 
 
 def _base() -> Any:
@@ -125,6 +162,7 @@ def _ucb_sampler(space: Space, seed: int, options: UcbOptions) -> Any:
                     done.append((other.params, other.intermediate_values[last]))
                 elif other.state == TrialState.RUNNING and whole and other.number != trial.number:
                     pending.append(other.params)
-            return suggest(space, done, options, seed=seed, number=trial.number, pending=pending)
+            place = _place(study, trial)
+            return suggest(space, done, options, seed=seed, number=place, pending=pending)
 
     return Ucb()

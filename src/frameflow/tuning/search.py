@@ -249,9 +249,8 @@ def _trial(own: _Search, search: str, study: "Study", shared: SharedSamples, wan
 
     seed = own.base.train.seed
     study.sampler = make_sampler(
-        search, own.space, trials=own.trials, seed=seed, number=len(counting(study)),
-        options=own.options,
-    )  # fmt: skip
+        search, own.space, trials=own.trials, seed=seed, options=own.options
+    )
     trial = study.ask(fixed_distributions=own.space.distributions())
     trial.set_user_attr(OWNER, owner())
     if sum(other.number < trial.number for other in counting(study)) >= wanted:

@@ -1,4 +1,4 @@
-"""The trials of a search in one SQLite file, which several processes may share."""
+"""The trials of a search in one journal, which several processes may share."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-FILE = "study.db"
+FILE = "study.log"
 OWNER = "process"  # who computes a trial
 REASON = "failed"  # why a trial has no score; one that was killed has no reason
 
@@ -35,25 +35,24 @@ def open_study(folder: Path, search: str) -> "Study":
     """The study of one search in a folder, made where it does not exist.
 
     Raises:
-        UsageError: the file is no storage of Optuna's, or of another version.
+        UsageError: the file is no journal of Optuna's, or damaged.
     """
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     path = folder / FILE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            storage = optuna.storages.RDBStorage(
-                f"sqlite:///{path.resolve()}", engine_kwargs={"connect_args": {"timeout": 60}}
-            )
+            journal = JournalFileBackend(str(path))
             return optuna.create_study(
-                storage=storage,
+                storage=optuna.storages.JournalStorage(journal),
                 study_name=search,
                 direction="maximize",
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
             )
-    except Exception as error:  # SQLAlchemy's and Optuna's are many
+    except Exception as error:  # whatever a damaged line makes of it
         reason = " ".join(str(error).split())[:160]
         raise UsageError(
             f"{path} cannot be opened as a search ({reason}): name a new folder."
