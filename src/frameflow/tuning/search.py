@@ -34,6 +34,7 @@ from frameflow.tuning.storage import (
     open_study,
     owner,
     require_optuna,
+    running,
 )
 from frameflow.tuning.ucb import UcbOptions
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
+_LOOK = 0.2  # seconds between looks at what other processes do
 
 
 @dataclass(frozen=True)
@@ -235,10 +237,13 @@ def _run(own: _Search, search: str, shared: SharedSamples) -> Searched:
         log.info("%s: %d of %d trials are done already.", search, min(done, wanted), wanted)
     with progress(f"Search {search}", total=wanted, unit="trials") as advance:
         advance(min(done, wanted))
-        while len(counting(study)) < wanted:
-            if not _trial(own, search, study, shared, wanted):
+        while True:
+            while len(counting(study)) < wanted and _trial(own, search, study, shared, wanted):
+                advance()
+            if not running(study):
                 break
-            advance()
+            time.sleep(_LOOK)  # other processes have trials in hand
+            bury_the_dead(study)  # and if one of them dies its place is free
     rows = [row for trial in counting(study)[:wanted] if (row := TrialRow.of(search, trial))]
     return Searched(search, rows, _importance(study))
 

@@ -103,6 +103,13 @@ def counting(study: "Study") -> "list[FrozenTrial]":
     ]
 
 
+def running(study: "Study") -> int:
+    """How many trials are in hand, of whatever process."""
+    from optuna.trial import TrialState
+
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
 @contextlib.contextmanager
 def finishing(folder: Path) -> Any:
     """Whether this process may write the results: one at a time.
