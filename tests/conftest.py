@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+# Pillow's AVIF module, which nothing here needs, is found overwritten after some thousand tests in
+# one process; the next garbage collection then ends the process.
+sys.modules["PIL._avif"] = None  # type: ignore[assignment]
+
 REPOSITORY = Path(__file__).parents[1]
 
 
