@@ -151,6 +151,22 @@ def test_a_damaged_shard_leaves_the_same_sample_in_another(tmp_path: Path) -> No
     np.testing.assert_array_equal(stored.read(names(2))[0], values(names(2))[0])
 
 
+def test_looking_for_keys_takes_no_longer_for_more_shards(tmp_path: Path) -> None:
+    class Counted(dict[str, tuple[int, int]]):
+        looks = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.looks += 1
+            return super().__contains__(key)
+
+    keys, stored = names(*range(60)), FeatureStore(tmp_path, SPEC)
+    for key in keys:
+        stored.write_shard([key], *values([key]))
+    stored._where = counted = Counted(stored._where)
+    assert stored.missing(keys) == []
+    assert counted.looks <= 4 * len(keys)  # and not once for each key and shard
+
+
 def test_new_shards_of_another_process_are_seen(tmp_path: Path) -> None:
     reading, writing = FeatureStore(tmp_path, SPEC), FeatureStore(tmp_path, SPEC)
     writing.write_shard(names(1), *values(names(1)))

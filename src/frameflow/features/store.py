@@ -146,12 +146,11 @@ class FeatureStore:
         checked: set[int] = set()
         # A key of a dropped shard may turn up in another one, which is then checked too.
         while used := {self._where[k][0] for k in wanted if k in self._where} - checked:
-            index = min(used)
-            checked.add(index)
-            shard = self._shards[index]
-            if not _verified(shard):
-                self._drop(shard.path, "its content is not what was written")
-                self._forget(index)
+            checked |= used
+            if damaged := [i for i in sorted(used) if not _verified(self._shards[i])]:
+                for index in damaged:
+                    self._drop(self._shards[index].path, "its content is not what was written")
+                self._forget(damaged)
         return [key for key in wanted if key not in self._where]
 
     def write_shard(self, keys: Sequence[str], features: np.ndarray, mask: np.ndarray) -> None:
@@ -219,9 +218,9 @@ class FeatureStore:
         for row, key in enumerate(shard.keys):
             self._where.setdefault(key, (index, row))
 
-    def _forget(self, index: int) -> None:
-        """No key is found in this shard any more, but perhaps in another that holds it too."""
-        self._gone.add(index)
+    def _forget(self, indices: Iterable[int]) -> None:
+        """No key is found in these shards any more, but perhaps in another that holds it too."""
+        self._gone.update(indices)
         self._where = {}
         for other, shard in enumerate(self._shards):
             if other not in self._gone:
