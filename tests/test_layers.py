@@ -13,7 +13,7 @@ import frameflow
 SOURCE = Path(frameflow.__file__).parent
 LAYERS = (
     {"errors"},
-    {"_overrides"},
+    {"_overrides", "_sections"},
     {"progress", "config", "recipes", "_files"},
     {"data"},
     {"video"},
