@@ -96,6 +96,8 @@ def test_piped_in_and_stopped_by_hand(small_run: Path, film: Path) -> None:
             stderr=subprocess.PIPE,
             env=environment,
             text=True,
+            # also where these tests run in the background of a script, which ignores Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         ) as reading,
     ):
         assert pushing.stdout is not None
