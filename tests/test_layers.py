@@ -12,9 +12,11 @@ import frameflow
 
 SOURCE = Path(frameflow.__file__).parent
 LAYERS = (
+    {"_places"},
     {"errors"},
     {"_overrides", "_sections"},
-    {"progress", "config", "recipes", "_files"},
+    {"progress", "config", "recipes", "_files", "_threads"},
+    {"remote"},
     {"data"},
     {"video"},
     {"models"},

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frameflow._places import shown
+from frameflow._threads import in_threads
 from frameflow.audit.scenes import (
     ScenePair,
     _checked_workers,
@@ -100,7 +101,7 @@ class HealthReport:
 
     def lines(self) -> list[str]:
         """The verdict, in sentences, each with the cure."""
-        name = shlex.quote(str(self.manifest.source or "MANIFEST"))
+        name = shlex.quote(shown(self.manifest.source or "MANIFEST"))
         split = f"frameflow data split {name}{' --multilabel' if self.multilabel else ''}"
         lines = []
         if self.troubles:
@@ -199,12 +200,9 @@ def check(
         check_label_sets(manifest)
     workers = _checked_workers(workers)
     paths = list(dict.fromkeys(manifest.path(sample) for sample in manifest))
-    with (
-        ThreadPoolExecutor(workers, thread_name_prefix="check") as pool,
-        progress("Checking", total=len(paths), unit="videos") as advance,
-    ):
+    with progress("Checking", total=len(paths), unit="videos") as advance:
         opened: dict[Path, VideoInfo | VideoError] = {}
-        for path, result in zip(paths, pool.map(_open, paths)):
+        for path, result in zip(paths, in_threads(_open, paths, workers=workers, name="check")):
             opened[path] = result
             advance()
     troubles = _troubles(manifest, opened)

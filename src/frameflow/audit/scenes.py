@@ -9,12 +9,12 @@ two empty pictures are not one scene for being dark or empty.
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from frameflow._threads import in_threads
 from frameflow.config import Sampling
 from frameflow.data.manifest import Manifest, Region
 from frameflow.errors import UsageError, VideoError
@@ -78,11 +78,9 @@ def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backg
             return error
 
     found: dict[Span, np.ndarray | VideoError] = {}
-    with (
-        ThreadPoolExecutor(workers, thread_name_prefix="background") as pool,
-        progress("Comparing scenes", total=len(distinct)) as advance,
-    ):
-        for span, result in zip(distinct, pool.map(read, distinct)):
+    results = in_threads(read, distinct, workers=workers, name="background")
+    with progress("Comparing scenes", total=len(distinct)) as advance:
+        for span, result in zip(distinct, results):
             found[span] = result
             advance()
     pictures: list[np.ndarray] = []

@@ -6,10 +6,10 @@ Digests are remembered by path, size and time of change, so a data set is read o
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frameflow._threads import in_threads
 from frameflow.data.containers import is_image_name
 from frameflow.errors import VideoError
 from frameflow.features._memory import memory_of
@@ -58,11 +58,9 @@ def content_digests(
                 found[path] = known
         if not unknown:
             return found
-        with (
-            ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool,
-            progress("Reading", total=len(unknown), unit="videos") as advance,
-        ):
-            for path, digest in zip(unknown, pool.map(_read, unknown)):
+        digests = in_threads(_read, unknown, workers=_THREADS, name="digest")
+        with progress("Reading", total=len(unknown), unit="videos") as advance:
+            for path, digest in zip(unknown, digests):
                 found[path] = digest
                 if isinstance(digest, str) and _unchanged(path, stamps[path]):
                     memory.remember(str(path.absolute()), stamps[path], digest)

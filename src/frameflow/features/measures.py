@@ -3,9 +3,9 @@
 import json
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from frameflow._threads import in_threads
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.features._memory import memory_of
 from frameflow.features.home import home
@@ -16,7 +16,6 @@ from frameflow.video.measure import ClipMeasures, measure
 log = logging.getLogger(__name__)
 
 _VERSION = "1"  # of the measures
-_AT_ONCE = 256
 
 
 def measure_samples(manifest: Manifest, *, workers: int | None = None) -> list[ClipMeasures | None]:
@@ -55,17 +54,14 @@ def measure_samples(manifest: Manifest, *, workers: int | None = None) -> list[C
                 found[index] = ClipMeasures(**json.loads(known))
         if not unknown:
             return found
+        samples, threads = (manifest[i] for i in unknown), workers or os.cpu_count() or 1
         with progress("Measuring", total=len(unknown), unit="clips") as advance:
-            for start in range(0, len(unknown), _AT_ONCE):
-                part = unknown[start : start + _AT_ONCE]
-                # Threads that live on keep what decoding leaves behind: gigabytes in the end.
-                with ThreadPoolExecutor(workers or os.cpu_count(), "measure") as pool:
-                    read_part = pool.map(read, (manifest[i] for i in part))
-                    for index, one in zip(part, read_part):
-                        if isinstance(one, str):
-                            log.debug("%s is not measured: %s", manifest[index].video, one)
-                        else:
-                            found[index] = one
-                            memory.remember(keys[index], _VERSION, json.dumps(asdict(one)))
-                        advance()
+            measured = in_threads(read, samples, workers=threads, name="measure")
+            for index, one in zip(unknown, measured):
+                if isinstance(one, str):
+                    log.debug("%s is not measured: %s", manifest[index].video, one)
+                else:
+                    found[index] = one
+                    memory.remember(keys[index], _VERSION, json.dumps(asdict(one)))
+                advance()
     return found
