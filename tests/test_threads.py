@@ -1,6 +1,7 @@
 """Work in threads, a few hundred items at a time."""
 
 import threading
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -18,9 +19,9 @@ def test_the_results_of_all_items_come_in_their_order(items: int, workers: int) 
 
 
 def test_no_more_items_are_taken_than_a_few_hundred_beyond_those_done() -> None:
-    taken = []
+    taken: list[int] = []
 
-    def without_end():
+    def without_end() -> Iterator[int]:
         for number in count():
             taken.append(number)
             yield number

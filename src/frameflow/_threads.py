@@ -16,8 +16,9 @@ def in_threads(
 ) -> Iterator[Result]:
     """What ``work`` gives for each item, in order; a few hundred are in hand at a time.
 
-    Handing over millions of items at once takes a kilobyte for each, and threads that live on keep
-    what decoding leaves behind: gigabytes in the end. So each few hundred have threads of their own.
+    Handing over millions of items at once takes more than a kilobyte for each, and threads that
+    live on keep what decoding leaves behind: gigabytes in the end. So each few hundred items have
+    threads of their own.
 
     Args:
         work: called in threads.
