@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from os import PathLike
 
+from frameflow._places import shown
+
 
 class FrameFlowError(Exception):
     """The work failed. The command line prints the message, no traceback, and exits with 1."""
@@ -22,11 +24,14 @@ class LeakError(UsageError):
 
 
 class VideoError(FrameFlowError):
-    """One video cannot be read; ``reason`` is a short phrase without the path."""
+    """One video cannot be read; ``reason`` is a short phrase without the path.
+
+    Of a copy of something elsewhere ``path`` is the URL.
+    """
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = str(path)
+        self.path = shown(path)
+        super().__init__(f"{self.path}: {reason}")
         self.reason = reason
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from frameflow import __version__
 from frameflow._files import write_text
+from frameflow._places import shown
 from frameflow.audit._held_out import learn_and_say, scaled
 from frameflow.audit.vectors import ClipVectors, clip_vectors
 from frameflow.config import load_recipe
@@ -77,8 +78,9 @@ def choose_next(
     open_ = np.array([not manifest[row].label for row in vectors.rows], dtype=bool)
     pool = np.flatnonzero(open_)
     if not len(pool):
+        name = shown(manifest.source or "The manifest")
         raise UsageError(
-            f"{manifest.source or 'The manifest'} has no readable clip without a label: leave the "
+            f"{name} has no readable clip without a label: leave the "
             "label of new clips empty, then ask which of them to label."
         )
     values = scaled(vectors.values).astype(np.float64)

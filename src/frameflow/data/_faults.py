@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from frameflow import remote
+from frameflow._places import below, shown, url_in, url_of
 from frameflow.data._sample import SPLITS, Region, Sample
 from frameflow.data.containers import is_video_name
 from frameflow.errors import UsageError, near_names
@@ -132,7 +134,7 @@ def _repeats(samples: Sequence[Sample], rows: Sequence[int]) -> Iterator[Fault]:
     seen: dict[tuple[object, ...], int] = {}
     for place, sample in enumerate(samples):
         key = (
-            os.path.normpath(sample.video),
+            url_in(sample.video) or os.path.normpath(sample.video),
             sample.start,
             sample.end,
             sample.frame,
@@ -156,22 +158,33 @@ def _missing_files(samples: Sequence[Sample], rows: Sequence[int], root: Path) -
     for row, sample in zip(rows, samples):
         if sample.video in missing:
             slashes = ": write / instead of \\" if "\\" in sample.video else ""
-            yield Fault(row, f"there is no video {sample.video} (looked in {root}){slashes}")
+            yield Fault(row, f"there is no video {sample.video} (looked in {shown(root)}){slashes}")
     by_name = [
         (row, sample)
         for row, sample in zip(rows, samples)
         if sample.frame and not sample.frame.lstrip("-").isdecimal()
     ]
-    frames = {str(Path(sample.video, sample.frame or "")) for _, sample in by_name}
+    frames = {_frame_of(sample) for _, sample in by_name}
     absent = _absent(frames, root)
     for row, sample in by_name:
-        if sample.video not in missing and str(Path(sample.video, sample.frame or "")) in absent:
+        if sample.video not in missing and _frame_of(sample) in absent:
             cure = ": give its number" if is_video_name(sample.video) else ""
             yield Fault(row, f"there is no frame {sample.frame} in {sample.video}{cure}")
 
 
+def _frame_of(sample: Sample) -> str:
+    return os.path.join(sample.video, sample.frame or "")  # noqa: PTH118
+
+
 def _absent(paths: Iterable[str], root: Path) -> set[str]:
     """Which paths do not exist. Lists each folder once: faster than one look per file."""
+    urls = {path: url_of(below(root, path)) for path in paths}
+    absent = _absent_here([path for path, url in urls.items() if not url], root)
+    there = remote.states(url for url in urls.values() if url)
+    return absent | {path for path, url in urls.items() if url and there[url] is None}
+
+
+def _absent_here(paths: Iterable[str], root: Path) -> set[str]:
     by_folder: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path in paths:
         folder, name = os.path.split(path.rstrip("/"))

@@ -7,6 +7,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TypeVar
 
+from frameflow._places import shown
 from frameflow.data._faults import Fault
 from frameflow.data._sample import Region, Sample
 from frameflow.data._table import Table
@@ -70,19 +71,21 @@ def _known_columns(columns: dict[str, list[str]], path: Path) -> dict[str, list[
             others = [other for other in renamed if other not in KNOWN]
             near = near_names(name, others)
             cure = "" if near else f" Add one{', empty where unknown' if name == 'label' else ''}."
-            raise UsageError(f"{path} has no column {name!r}.{near}{cure}")
+            raise UsageError(f"{shown(path)} has no column {name!r}.{near}{cure}")
     missing = [name for name in REGION if name not in renamed]
     if 0 < len(missing) < len(REGION):
         raise UsageError(
-            f"{path} has no column {missing[0]!r}: a region of interest needs all of x, y, w, h. "
-            "Add it, or rename the others if they mean something else."
+            f"{shown(path)} has no column {missing[0]!r}: a region of interest needs all of x, "
+            "y, w, h. Add it, or rename the others if they mean something else."
         )
     unused = [name for name in KNOWN if name not in renamed]
     for name in renamed:
         # A sharper cutoff than for errors: `camera` is no misspelt `frame`, `groups` is a `group`.
         meant = get_close_matches(name.lower(), unused, n=1, cutoff=0.8)
         if name not in KNOWN and meant:
-            log.warning("%s: column %r is kept but not used: is it %r?", path, name, meant[0])
+            log.warning(
+                "%s: column %r is kept but not used: is it %r?", shown(path), name, meant[0]
+            )
     return renamed
 
 

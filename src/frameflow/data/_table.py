@@ -4,13 +4,16 @@ import csv
 import io
 import math
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frameflow import remote
+from frameflow._places import shown, url_of
 from frameflow.data._faults import Fault
-from frameflow.errors import FrameFlowError, UsageError
+from frameflow.errors import FrameFlowError, UsageError, VideoError
 
 CSV_SUFFIXES = (".csv",)
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -33,7 +36,7 @@ def is_parquet(path: Path) -> bool:
     """
     suffix = path.suffix.lower()
     if suffix not in CSV_SUFFIXES + PARQUET_SUFFIXES:
-        raise UsageError(f"A manifest must end in .csv or .parquet, and {path} does not.")
+        raise UsageError(f"A manifest must end in .csv or .parquet, and {shown(path)} does not.")
     return suffix in PARQUET_SUFFIXES
 
 
@@ -43,26 +46,42 @@ def read_table(path: Path) -> Table:
     Raises:
         UsageError: no such file, a folder, not UTF-8, no header, or not the format its name says.
     """
-    if path.is_dir():
+    url = url_of(path)
+    if path.is_dir() and not url:
         raise UsageError(
             f"{path} is a folder, not a manifest. "
             f"`frameflow data scan {path} -o manifest.csv` makes a manifest of it."
         )
     parquet = is_parquet(path)
     try:
-        return _read_parquet(path) if parquet else _read_csv(path)
+        remote.look([url] if url else [])  # now, however lately it was read
+        with remote.held(path):
+            return _read_parquet(path) if parquet else _read_csv(path)
+    except VideoError as error:
+        raise UsageError(f"The manifest {error}.") from None
     except FileNotFoundError:
-        raise UsageError(f"The manifest {path} does not exist: check the path.") from None
+        cure = "check the bucket and the rest of the URL" if url else "check the path"
+        raise UsageError(f"The manifest {shown(path)} does not exist: {cure}.") from None
     except OSError as error:
-        raise UsageError(f"The manifest {path} cannot be read: {error.strerror or error}") from None
+        reason = error.strerror or error
+        raise UsageError(f"The manifest {shown(path)} cannot be read: {reason}") from None
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call ``write`` on a temporary file beside ``path`` and move it there once it is on disk.
 
+    Of a copy of something elsewhere, what it is a copy of is written.
+
     Raises:
         FrameFlowError: it cannot be written; what stood at ``path`` is as before.
     """
+    url = url_of(path)
+    if url is not None:
+        with tempfile.TemporaryDirectory(prefix="frameflow-") as folder:
+            whole = Path(folder, path.name)
+            write(whole)
+            remote.put(whole, url)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,21 +131,22 @@ class _UnixLines:
 
 
 def _read_csv(path: Path) -> Table:
+    name = shown(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             records = list(reader)
     except UnicodeDecodeError:
         raise UsageError(
-            f"{path} is not UTF-8 text: save it as 'CSV UTF-8' (or as .parquet, if it is one)."
+            f"{name} is not UTF-8 text: save it as 'CSV UTF-8' (or as .parquet, if it is one)."
         ) from None
     except csv.Error as error:
-        raise UsageError(f"{path} is not valid CSV: line {reader.line_num}: {error}.") from None
+        raise UsageError(f"{name} is not valid CSV: line {reader.line_num}: {error}.") from None
     if not any(records):
         raise UsageError(
-            f"{path} is empty: a manifest begins with a line of column names, such as video,label."
+            f"{name} is empty: a manifest begins with a line of column names, such as video,label."
         )
-    header = [name.strip() for name in records[0]]
+    header = [cell.strip() for cell in records[0]]
     _refuse_other_separators(path, header)
     width = len(header)
     table = Table(columns={}, rows=[])
@@ -154,7 +174,7 @@ def _refuse_other_separators(path: Path, header: Sequence[str]) -> None:
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
             raise UsageError(
-                f"The columns of {path} are separated by {name}: "
+                f"The columns of {shown(path)} are separated by {name}: "
                 "save it with commas between the columns."
             )
 
@@ -164,7 +184,7 @@ def _named(path: Path, header: Sequence[str], columns: list[list[str]]) -> dict[
     named: dict[str, list[str]] = {}
     for name, column in zip(header, columns, strict=True):
         if name in named:
-            raise UsageError(f"{path} has two columns named {name!r}: rename or delete one.")
+            raise UsageError(f"{shown(path)} has two columns named {name!r}: rename or delete one.")
         if name:
             named[name] = column
     return named
@@ -178,7 +198,7 @@ def _read_parquet(path: Path) -> Table:
         data = pyarrow.parquet.ParquetFile(path).read()
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"{path} is no readable Parquet file: {reason}") from None
+        raise UsageError(f"{shown(path)} is no readable Parquet file: {reason}") from None
     header = [str(name).strip() for name in data.column_names]
     # `__index_level_0__` is what pandas writes for an index without a name.
     header = ["" if name.startswith("__index_level_") else name for name in header]

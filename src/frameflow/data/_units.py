@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from frameflow._places import shown, url_in, url_of
 from frameflow.data._balance import balance
 from frameflow.data._sample import NONE
 from frameflow.data.manifest import Manifest, Sample
@@ -95,7 +96,7 @@ class Units:
         without = sum(1 for index in indices if not self.manifest[index].group)
         if not without:
             return
-        name = shlex.quote(str(self.manifest.source or "MANIFEST"))
+        name = shlex.quote(shown(self.manifest.source or "MANIFEST"))
         risk = (
             "If several were cut from one recording, scores will be too high. "
             f"`frameflow data groups {name} -o {name}` finds groups from the pictures."
@@ -108,6 +109,8 @@ class Units:
 
 def video_key(manifest: Manifest, sample: Sample) -> str:
     """One spelling for a video, whether its path is relative or absolute."""
+    if url_in(sample.video) or url_of(manifest.root):
+        return shown(manifest.path(sample))
     video = os.path.normpath(sample.video)
     if os.path.isabs(video):  # noqa: PTH117
         path = Path(video)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from frameflow._places import shown
 from frameflow.data._faults import Fault, ManifestError
 from frameflow.data._sample import NONE, SEPARATOR, Sample
 from frameflow.data.manifest import Manifest
@@ -32,7 +33,7 @@ def check_label_sets(manifest: Manifest) -> None:
     if faults:
         from_file = any(sample.row for sample in manifest)
         unit = "row" if from_file else "sample"
-        raise ManifestError(str(manifest.source or "The manifest"), faults, unit=unit)
+        raise ManifestError(shown(manifest.source or "The manifest"), faults, unit=unit)
 
 
 def _faults(cell: str) -> Iterator[str]:

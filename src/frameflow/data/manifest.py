@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from frameflow._places import below, join, path_of, shown, url_in, url_of
 from frameflow.data._faults import Fault, ManifestError, check_samples
 from frameflow.data._parse import KNOWN, REGION, parse
 from frameflow.data._sample import NONE, SPLITS, Region, Sample
@@ -35,9 +36,13 @@ class Manifest:
 
     Args:
         samples: the rows.
-        root: the folder that relative paths are relative to.
+        root: the folder that relative paths are relative to; its URL where it lies elsewhere.
         columns: the names of the further columns in order; by default as the samples bring them.
         source: the file this was read from, so that messages can name it.
+
+    Attributes:
+        root, source: paths of this machine; of what lies elsewhere the places of copies, which
+            `frameflow._places.shown` turns back into URLs.
 
     Example:
         >>> clips = [Sample("wave/1.mp4", "wave", "train"), Sample("jump/1.mp4", "jump", "test")]
@@ -55,7 +60,7 @@ class Manifest:
         source: Path | None = None,
     ) -> None:
         self.samples = list(samples)
-        self.root = Path(root).absolute()
+        self.root = path_of(root).absolute()
         self.source = source
         names = dict.fromkeys(columns or ())
         for sample in self.samples:
@@ -73,21 +78,23 @@ class Manifest:
         return self.samples[index]
 
     def __repr__(self) -> str:
-        return f"Manifest({len(self)} samples, {len(self.labels)} labels, root={str(self.root)!r})"
+        return (
+            f"Manifest({len(self)} samples, {len(self.labels)} labels, root={shown(self.root)!r})"
+        )
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, check_files: bool = True) -> "Manifest":
         """Read a manifest from a CSV or Parquet file and check it.
 
         Args:
-            path: a file ending in ``.csv`` or ``.parquet``; its folder becomes the root.
+            path: a file or URL ending in ``.csv`` or ``.parquet``; its folder becomes the root.
             check_files: whether each video must exist.
 
         Raises:
             ManifestError: rows break the rules; the message names each with its cure.
             UsageError: the file is missing, empty, no such table, or lacks a column.
         """
-        path = Path(path)
+        path = path_of(path)
         samples, columns, faults = parse(read_table(path), path)
         manifest = cls(samples, path.parent, columns=columns, source=path)
         manifest._refuse(faults, check_files=check_files)
@@ -102,7 +109,7 @@ class Manifest:
         self._refuse([], check_files=check_files)
 
     def _refuse(self, faults: list[Fault], *, check_files: bool) -> None:
-        name = str(self.source or "The manifest")
+        name = shown(self.source or "The manifest")
         if not self.samples and not faults:
             raise UsageError(f"{name} has no rows: it must name at least one video.")
         faults = faults + check_samples(self.samples, self.root, check_files=check_files)
@@ -111,16 +118,17 @@ class Manifest:
             raise ManifestError(name, faults, unit="row" if from_file else "sample")
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the manifest as CSV or Parquet, by the ending of ``path``.
+        """Write the manifest as CSV or Parquet, by the ending of ``path``, which may be a URL.
 
-        Relative paths are rewritten to be relative to the folder of ``path``. The file appears
-        whole or not at all. Columns that no sample uses are left out.
+        Relative paths are rewritten to be relative to the folder of ``path``, or to be URLs where
+        it lies elsewhere than they do. The file appears whole or not at all. Columns that no
+        sample uses are left out.
 
         Raises:
             UsageError: the ending is neither ``.csv`` nor ``.parquet``.
             FrameFlowError: the file cannot be written.
         """
-        path = Path(path)
+        path = path_of(path)
         parquet = is_parquet(path)
         columns = self._columns(path.parent)
         if parquet:
@@ -148,6 +156,8 @@ class Manifest:
 
     def _videos_from(self, folder: Path) -> list[str]:
         videos = [sample.video for sample in self.samples]
+        if url_of(self.root) or url_of(folder):
+            return [self._video_from(folder, video) for video in videos]
         # Both resolved: `..` after a symbolic link leads out of what the link points to.
         root, target = os.path.realpath(self.root), os.path.realpath(folder)
         if root == target:
@@ -160,15 +170,29 @@ class Manifest:
             # The target lies inside the root, perhaps beside some videos: no detour to these.
             return [
                 video
-                if os.path.isabs(video)  # noqa: PTH117
+                if os.path.isabs(video) or url_in(video)  # noqa: PTH117
                 else PurePath(os.path.relpath(os.path.join(root, video), target)).as_posix()  # noqa: PTH118
                 for video in videos
             ]
-        return [posixpath.normpath(posixpath.join(prefix, video)) for video in videos]
+        return [
+            video if url_in(video) else posixpath.normpath(posixpath.join(prefix, video))
+            for video in videos
+        ]
+
+    def _video_from(self, folder: Path, video: str) -> str:
+        """The name of a video where the manifest or the folder lies elsewhere, by a URL."""
+        if url_in(video) or os.path.isabs(video):  # noqa: PTH117
+            return video
+        root, target = url_of(self.root), url_of(folder)
+        if root is None:
+            return os.path.normpath(self.root / video)
+        url = join(root, video)
+        start = f"{(target or '').rstrip('/')}/"
+        return url.removeprefix(start) if target else url
 
     def path(self, sample: Sample) -> Path:
-        """Where the video of a sample is."""
-        return self.root / sample.video
+        """Where the video of a sample is; of one that lies elsewhere, where its copy goes."""
+        return below(self.root, sample.video)
 
     @property
     def labels(self) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from frameflow._places import shown
 from frameflow.data._units import Units, place_key, video_key
 from frameflow.data.manifest import SPLITS, Manifest, Sample
 from frameflow.errors import LeakError, UsageError, listing
@@ -80,7 +81,7 @@ def _mending_command(manifest: Manifest, folder: str | os.PathLike[str] | None) 
         scan = f"frameflow data scan {shlex.quote(os.fspath(folder))} -o manifest.csv"
         steps = ("groups manifest.csv", "split manifest.csv")
         return " && ".join([scan, *(f"frameflow data {step}" for step in steps)])
-    name = shlex.quote(str(manifest.source)) if manifest.source else "MANIFEST"
+    name = shlex.quote(shown(manifest.source)) if manifest.source else "MANIFEST"
     folds = {sample.fold for sample in manifest} - {None}
     option = f" --folds {len(folds)}" if _follows_folds(manifest) else ""
     return f"frameflow data split {name}{option} -o {name}"

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frameflow import remote
+from frameflow._places import url_of
 from frameflow._threads import in_threads
 from frameflow.data.containers import is_image_name
 from frameflow.errors import VideoError
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _THREADS = 4  # reading waits for the disk; hashing leaves Python's lock
+_REMOTE_THREADS = 16  # fetching waits for the network
 
 Digest = str | VideoError
 
@@ -34,7 +37,8 @@ def content_digests(
     """The digests of videos, those that are remembered and unchanged without reading them.
 
     Args:
-        paths: video files and folders of frame images; each is looked at once.
+        paths: video files and folders of frame images; each is looked at once. Of what lies
+            elsewhere the places of copies: unchanged objects that are remembered are not fetched.
         remembered: an SQLite file; ``digests.sqlite`` in `home` where None. Several processes may
             use it at once; where it cannot be used everything is read.
 
@@ -43,27 +47,34 @@ def content_digests(
     """
     found: dict[Path, Digest] = {}
     stamps: dict[Path, str] = {}
-    for path in dict.fromkeys(paths):
+    paths = list(dict.fromkeys(paths))
+    urls = {path: url for path in paths if (url := url_of(path))}
+    remote.look(urls.values())
+    for path in paths:
         try:
             stamps[path] = _stamp(path)
         except OSError as error:
             found[path] = _unreadable(path, error)
+        except VideoError as error:
+            found[path] = error
     with memory_of(remembered or home() / "digests.sqlite", "digests") as memory:
         unknown = []
         for path, stamp in stamps.items():
-            known = memory.recall(str(path.absolute()), stamp)
+            known = memory.recall(urls.get(path) or str(path.absolute()), stamp)
             if known is None:
                 unknown.append(path)
             else:
                 found[path] = known
         if not unknown:
             return found
-        digests = in_threads(_read, unknown, workers=_THREADS, name="digest")
+        workers = _REMOTE_THREADS if urls else _THREADS
+        digests = in_threads(_read, unknown, workers=workers, name="digest")
         with progress("Reading", total=len(unknown), unit="videos") as advance:
             for path, digest in zip(unknown, digests):
                 found[path] = digest
                 if isinstance(digest, str) and _unchanged(path, stamps[path]):
-                    memory.remember(str(path.absolute()), stamps[path], digest)
+                    name = urls.get(path) or str(path.absolute())
+                    memory.remember(name, stamps[path], digest)
                 advance()
     return found
 
@@ -90,11 +101,15 @@ def content_digest(path: Path) -> str:
     """The digest of one video, read now.
 
     Raises:
+        RemoteError: it lies elsewhere and cannot be fetched.
         VideoError: it cannot be read.
     """
     sha = hashlib.blake2b(digest_size=16)
     try:
-        if path.is_dir():
+        if url_of(path):
+            with remote.held(path):
+                _update(sha, path)
+        elif path.is_dir():
             for image in _images(path):
                 sha.update(f"{image.name}|{image.stat().st_size}|".encode())
                 _update(sha, image)
@@ -124,7 +139,10 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _stamp(path: Path) -> str:
-    """Size and time of change; of a folder those of all its images."""
+    """Size and time of change; of a folder those of all its images, of an object its ETag."""
+    url = url_of(path)
+    if url:
+        return remote.stamp_of(path)
     if not path.is_dir():
         found = path.stat()
         return f"{found.st_size}:{found.st_mtime_ns}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from frameflow._places import shown
 from frameflow.data.manifest import Manifest
 from frameflow.errors import FrameFlowError, VideoError, listing
 from frameflow.features.digests import content_digests, sample_key
@@ -56,7 +57,7 @@ class Quarantine:
         stated: str,
     ) -> None:
         self.samples = manifest.samples
-        self.name = shlex.quote(str(manifest.source or "MANIFEST"))
+        self.name = shlex.quote(shown(manifest.source or "MANIFEST"))
         self.limit, self.stated = limit, stated
         self.reasons = dict(bad)
         self._rows: dict[str, list[int]] = {}

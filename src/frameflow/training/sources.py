@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from frameflow._places import path_of, shown, url_of
 from frameflow.config import Recipe
 from frameflow.data.labels import SEPARATOR, check_label_sets, select_classes
 from frameflow.data.manifest import Manifest, Sample
@@ -38,17 +39,17 @@ def read_source(
     """
     if isinstance(source, Manifest):
         manifest = source
-    elif Path(source).is_dir():
-        manifest = scan_folder(Path(source)).manifest
-    elif not Path(source).exists():
+    elif url_of(path := path_of(source)):
+        manifest = _elsewhere(path, multilabel=multilabel)
+    elif path.is_dir():
+        manifest = scan_folder(path).manifest
+    elif not path.exists():
         raise UsageError(
             f"{source} does not exist: name a folder of class folders or a manifest (.csv)."
         )
     else:
         # Videos that are missing are set aside with the unreadable ones, by extraction.
-        manifest = Manifest.read(Path(source), check_files=False)
-        labels = manifest.label_names(multilabel=multilabel)
-        log.info("Read %d samples of %d classes.", len(manifest), len(labels))
+        manifest = _read(path, multilabel=multilabel)
     if multilabel:
         check_label_sets(manifest)
     if classes is not None:
@@ -58,13 +59,30 @@ def read_source(
     return manifest
 
 
+def _read(path: Path, *, multilabel: bool) -> Manifest:
+    manifest = Manifest.read(path, check_files=False)
+    labels = manifest.label_names(multilabel=multilabel)
+    log.info("Read %d samples of %d classes.", len(manifest), len(labels))
+    return manifest
+
+
+def _elsewhere(path: Path, *, multilabel: bool) -> Manifest:
+    """A manifest at a URL; folders of class folders are scanned on this machine only."""
+    if path.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise UsageError(
+            f"{shown(path)} is no manifest: it must end in .csv or .parquet. Folders at a URL are "
+            f"not scanned: write a manifest that names their videos."
+        )
+    return _read(path, multilabel=multilabel)
+
+
 def name_of(source: Source) -> str:
     """A short name for runs on this source: a file that is just called manifest says nothing."""
     if isinstance(source, Manifest):
         path = source.source or source.root
     else:
-        path = Path(source)
-    path = path.resolve()
+        path = path_of(source)
+    path = Path(shown(path)) if url_of(path) else path.resolve()
     if path.is_dir():
         return path.name
     return path.parent.name if path.stem == "manifest" else path.stem
@@ -95,7 +113,7 @@ def warn_of_shared_scenes(manifest: Manifest) -> int:
     pairs = crossing(same_scene_pairs(read_backgrounds(manifest)), manifest)
     if pairs:
         clips = len({index for pair in pairs for index in (pair.one, pair.two)})
-        name = shlex.quote(str(manifest.source)) if manifest.source else "MANIFEST"
+        name = shlex.quote(shown(manifest.source)) if manifest.source else "MANIFEST"
         log.warning(
             "%d clips show a scene that stands in another split too, so the score will be too "
             "high. `frameflow data check %s` lists them; `frameflow data groups %s`, then "

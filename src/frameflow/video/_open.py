@@ -1,13 +1,14 @@
 """Opening a video file with PyAV, and saying in plain words why one cannot be read."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frameflow import remote
 from frameflow.errors import UsageError, VideoError, listing
 from frameflow.video._guard import current_guard
 from frameflow.video._truncation import truncation
@@ -30,12 +31,33 @@ def os_reason(error: OSError) -> str:
     return f"cannot be read ({error.strerror or error})"
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, such as one of frame images.
+
+    The copy of a video that lies elsewhere is fetched if it is not here.
+
+    Raises:
+        RemoteError: it cannot be fetched.
+        VideoError: it is a folder, and lies elsewhere.
+    """
+    _fetch(path)
+    return path.is_dir()
+
+
+def _fetch(path: Path) -> None:
+    # A process that opens files of strangers fetches nothing, whatever they name.
+    if current_guard() is None:
+        remote.ensure(path)
+
+
 def check_file(path: Path) -> None:
     """Refuse what is no readable, non-empty file.
 
     Raises:
+        RemoteError: it lies elsewhere and cannot be fetched.
         VideoError: with the reason.
     """
+    _fetch(path)
     try:
         with open(path, "rb") as file:
             if not file.read(1):
@@ -70,9 +92,17 @@ def open_video(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     Raises:
         MemoryError: there is no memory for it.
         OverLimit: it is more than this process may read.
+        RemoteError: it lies elsewhere and cannot be fetched.
         VideoError: the file cannot be read or has no video stream.
     """
-    check_file(path)
+    with nullcontext() if current_guard() else remote.held(path):
+        check_file(path)
+        with _opened(path) as found:
+            yield found
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[tuple[InputContainer, VideoStream]]":
     import av
     from av.stream import Disposition
 

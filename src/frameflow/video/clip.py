@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frameflow._places import path_of
 from frameflow.errors import UsageError, VideoError
 from frameflow.video._request import ClipRequest, Run
 from frameflow.video._scale import Interpolation, Scaler
@@ -187,7 +187,7 @@ def read_clips(
         >>> clips[0].frames.shape  # doctest: +SKIP
         (16, 224, 224, 3)
     """
-    path = Path(path)
+    path = path_of(path)
     info = info or probe(path)
     state = None if rng is None else rng.bit_generator.state
     try:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from frameflow._places import path_of
 from frameflow.errors import UsageError, VideoError, listing
-from frameflow.video._open import check_range
+from frameflow.video._open import check_range, is_folder
 from frameflow.video._scale import Interpolation, Pixels, Scaler, check_size
 from frameflow.video.probe import VideoInfo, frame_times, probe
 
@@ -58,7 +59,7 @@ def read_frames(
         >>> read_frames("clip.mp4", [0, 8, 16], short_side=224).shape  # doctest: +SKIP
         (3, 224, 398, 3)
     """
-    path = Path(path)
+    path = path_of(path)
     check_size(size, short_side, interpolation)
     asked = _checked(indices)
     if info is not None:
@@ -142,7 +143,7 @@ def iter_frames(
         UsageError: a size is none.
         VideoError: the video cannot be read.
     """
-    path = Path(path)
+    path = path_of(path)
     check_size(size, short_side, interpolation)
     scaler = Scaler(size=size, short_side=short_side, interpolation=interpolation)
     times = frame_times(path)
@@ -164,7 +165,7 @@ def stream_frames(
     """
     if threads is not None and threads < 1:
         raise UsageError(f"threads ({threads}) must be at least 1.")
-    if path.is_dir():
+    if is_folder(path):
         from frameflow.video._images import stream_images
 
         return stream_images(path, wanted, scaler)

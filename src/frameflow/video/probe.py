@@ -12,6 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from frameflow._places import path_of
+from frameflow.video._open import is_folder
+
 FRAME_FOLDER_RATE = 25.0  # nominal: images carry no rate, unless a table beside them does
 
 
@@ -57,7 +60,7 @@ def probe(path: str | PathLike[str], *, count: bool | None = None) -> VideoInfo:
     """Say what a video is, in a few milliseconds.
 
     Args:
-        path: a video file, or a folder of numbered frame images.
+        path: a video file or its URL, or a folder of numbered frame images.
         count: True counts the frames by decoding them all, False never does; None does where
             nothing cheaper is exact.
 
@@ -69,8 +72,8 @@ def probe(path: str | PathLike[str], *, count: bool | None = None) -> VideoInfo:
         >>> info.frames, info.rate, info.width, info.height  # doctest: +SKIP
         (250, 25.0, 454, 256)
     """
-    path = Path(path)
-    if path.is_dir():
+    path = path_of(path)
+    if is_folder(path):
         from frameflow.video._images import probe_folder
 
         return probe_folder(path)
@@ -87,8 +90,8 @@ def frame_times(path: str | PathLike[str]) -> NDArray[np.float64]:
     Raises:
         VideoError: it cannot be read.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = path_of(path)
+    if is_folder(path):
         from frameflow.video._images import folder_times, frame_files
 
         return folder_times(frame_files(path))
