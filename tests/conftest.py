@@ -1,7 +1,6 @@
 """Fixtures every test may use."""
 
 import contextlib
-import ctypes
 import io
 import logging
 import os
@@ -14,21 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-if sys.platform == "linux":
-
-    class _Stack(ctypes.Structure):
-        _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-    def pytest_runtest_setup() -> None:
-        """Signals run on the ordinary stack.
-
-        Some native library leaves the process an alternate stack in memory that it has freed:
-        Ctrl-C was then written over whatever is there now (core dumps), or ended the process.
-        """
-        none = _Stack(None, 2, 0)  # SS_DISABLE
-        ctypes.CDLL(None).sigaltstack(ctypes.byref(none), None)
-
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from frameflow.evaluation.calibration import Calibration
 from frameflow.export.graphs import head_graph
+from frameflow.features._openvino import openvino_core
 from frameflow.models.heads import build_head, head_names
 from frameflow.models.heads.base import Head
 
@@ -61,12 +62,11 @@ def said(head: Head, features: np.ndarray, mask: np.ndarray) -> np.ndarray:
 )
 def test_the_graph_says_what_the_head_says(name: str, options: dict[str, Any]) -> None:
     import onnxruntime
-    import openvino
 
     head = opinionated(name, options)
     graph = head_graph(head, calibration(head), steps=FRAMES).SerializeToString()
     session = onnxruntime.InferenceSession(graph)
-    core = openvino.Core()
+    core = openvino_core()
     compiled = core.compile_model(
         core.read_model(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )

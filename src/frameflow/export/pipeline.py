@@ -16,6 +16,7 @@ from frameflow.export.agreement import Agreement, Files, check
 from frameflow.export.metadata import as_strings, describe, input_names, stamp
 from frameflow.export.runners import open_file
 from frameflow.export.samples import Example, generated, own_manifest, read_examples, reader, spread
+from frameflow.features._openvino import openvino_core
 from frameflow.inference.predictor import Source, load_recognizer, run_folder
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _write(path: Path, model: "onnx.ModelProto", strings: dict[str, str], form: 
             "OpenVINO is not installed: pip install openvino, or take --format onnx."
         ) from None
     try:
-        found = openvino.Core().read_model(model.SerializeToString())
+        found = openvino_core().read_model(model.SerializeToString())
         for key, value in strings.items():
             found.set_rt_info(value, ["frameflow", key])
         openvino.save_model(found, path, compress_to_fp16=False)

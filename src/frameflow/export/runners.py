@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from frameflow.errors import UsageError
+from frameflow.features._openvino import openvino_core
 
 if TYPE_CHECKING:
     from frameflow.models.backbones import Preprocess
@@ -72,9 +73,7 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, path: Path, precision: str) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(path)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",

@@ -22,6 +22,7 @@ import numpy as np
 
 from frameflow.errors import FrameFlowError, UsageError, near_names
 from frameflow.features._onnx import graph_path, onnx_bytes
+from frameflow.features._openvino import openvino_core
 
 if TYPE_CHECKING:
     from frameflow.models.backbones import Backbone
@@ -269,7 +270,7 @@ class OpenVinoEngine(_Chunked):
         import openvino
 
         super().__init__(backbone, chunk=_chunk(frames), frames=frames)
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(onnx_bytes(backbone, chunk=self.chunk, frames=frames))
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         self._queue = openvino.AsyncInferQueue(core.compile_model(model, "CPU", settings))
