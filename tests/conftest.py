@@ -128,6 +128,16 @@ def fast() -> list[str]:
     return list(FAST)
 
 
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """A Ray of this machine that all tests share, since starting one takes seconds: `Cluster()`."""
+    from frameflow.cluster import Cluster, connected
+
+    cluster = Cluster(workers=1)
+    with connected(cluster):
+        yield cluster
+
+
 def make_clip(path: Path, *, scene: int, seed: int, frames: int = 12) -> Path:
     """A white square that wanders through a room of coloured blocks, with some noise."""
     import numpy as np

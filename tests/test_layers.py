@@ -17,6 +17,7 @@ LAYERS = (
     {"_overrides", "_sections"},
     {"progress", "config", "recipes", "_files", "_threads"},
     {"remote"},
+    {"cluster"},
     {"data"},
     {"video"},
     {"models"},
@@ -29,7 +30,7 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-HEAVY = ("torch", "torchvision", "timm", "matplotlib", "sklearn", "openvino", "onnxruntime")
+HEAVY = ("torch", "torchvision", "timm", "matplotlib", "sklearn", "openvino", "onnxruntime", "ray")
 
 
 def imported_layers(file: Path) -> Iterator[tuple[int, str]]:

@@ -35,6 +35,15 @@ EngineName = Annotated[
     Literal["auto", "torch", "onnxruntime", "openvino"],
     typer.Option("--engine", help="What runs the frozen backbone."),
 ]
+RunnerName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--runner", help="Work in this process, or in those of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="ray: auto or HOST:PORT; default: a cluster of this machine."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", help="ray: so many processes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, nothing else.")]
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Go on with a leaking split; every report says so.")
