@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from frameflow._places import url_in
 from frameflow.data.containers import frame_names_among, is_image_name, is_video_name
 from frameflow.errors import UsageError
 
@@ -23,6 +24,11 @@ def require_folder(path: str | os.PathLike[str], what: str) -> Path:
     Raises:
         UsageError: it does not exist, or is no folder, or may not be opened.
     """
+    if url := url_in(path):
+        raise UsageError(
+            f"The folder {what} is read from this machine only, not from {url}: write a manifest "
+            f"that names the videos there."
+        )
     folder = Path(path)
     try:
         if folder.is_dir():

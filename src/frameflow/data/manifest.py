@@ -68,6 +68,15 @@ class Manifest:
                 names.update(dict.fromkeys(sample.extra))
         self.columns = list(names)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Places of copies differ from machine to machine: what lies elsewhere goes by its URL.
+        source = None if self.source is None else shown(self.source)
+        return {**self.__dict__, "root": shown(self.root), "source": source}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        source = None if state["source"] is None else path_of(state["source"])
+        self.__dict__.update(state, root=path_of(state["root"]), source=source)
+
     def __len__(self) -> int:
         return len(self.samples)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frameflow._places import url_of
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import VideoError
 from frameflow.features.encode import ClipEncoder
@@ -56,8 +57,9 @@ def own_manifest(run: Path, recognizer: "Recognizer") -> Manifest | None:
     several = recognizer.recipe.multilabel
 
     def usable(sample: Sample) -> bool:
-        named = sample.label_names(multilabel=several)
-        return bool(sample.label) and known.issuperset(named) and manifest.path(sample).exists()
+        named, path = sample.label_names(multilabel=several), manifest.path(sample)
+        there = path.exists() or url_of(path) is not None
+        return bool(sample.label) and known.issuperset(named) and there
 
     found = manifest.where(usable)
     return found if len(found) else None

@@ -8,10 +8,11 @@ file is found out.
 """
 
 import json
+import os
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ SUFFIX = ".features"
 _FIXED = struct.Struct("<8sII")
 _ALIGN = 64
 _BLOCK = 1 << 20
+_GUESS = 16 << 10  # bytes: most headers are shorter, and are read at once
 
 
 class DamagedShard(ValueError):
@@ -52,6 +54,11 @@ class Shard:
         rows, frames, dim = self.shape
         offset = self.offset + 2 * rows * frames * dim
         return np.fromfile(self.path, np.bool_, rows * frames, offset=offset).reshape(rows, frames)
+
+    def forget(self) -> None:
+        """The file was replaced: map it anew."""
+        for name in ("features", "mask"):
+            self.__dict__.pop(name, None)
 
     def intact(self) -> bool:
         """Whether the arrays are those that were written; reads the whole file."""
@@ -95,12 +102,35 @@ def open_shard(path: Path) -> Shard:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        fixed = file.read(_FIXED.size)
-        if len(fixed) < _FIXED.size:
-            raise DamagedShard("it is truncated")
-        magic, length, checksum = _FIXED.unpack(fixed)
-        header = file.read(length) if magic == MAGIC else b""
-        size = file.seek(0, 2)
+
+        def read(begin: int, end: int) -> bytes:
+            file.seek(begin)
+            return file.read(end - begin)
+
+        return parse_shard(path, os.fstat(file.fileno()).st_size, read)
+
+
+def parse_shard(path: Path, size: int, read: Callable[[int, int], bytes]) -> Shard:
+    """A shard from its header.
+
+    Args:
+        path: where the shard is, or will be when its arrays are used.
+        size: bytes of the file.
+        read: gives the bytes from one place to another.
+
+    Raises:
+        DamagedShard: it is truncated or altered.
+    """
+    first = read(0, min(size, _GUESS))
+    fixed = first[: _FIXED.size]
+    if len(fixed) < _FIXED.size:
+        raise DamagedShard("it is truncated")
+    magic, length, checksum = _FIXED.unpack(fixed)
+    end = _FIXED.size + length
+    header = b""
+    if magic == MAGIC and end <= size:
+        header = first[_FIXED.size : end]
+        header += read(len(first), end) if len(first) < end else b""
     if magic != MAGIC or zlib.crc32(header) != checksum:
         raise DamagedShard("its header is damaged")
     content = json.loads(header)

@@ -15,7 +15,8 @@ from frameflow._threads import in_threads
 from frameflow.data.containers import is_image_name
 from frameflow.errors import VideoError
 from frameflow.features._memory import memory_of
-from frameflow.features.home import home
+from frameflow.features._shared_digests import publish, recall
+from frameflow.features.home import home, store_root
 from frameflow.progress import progress
 from frameflow.video.frame_table import TABLE
 
@@ -32,7 +33,7 @@ Digest = str | VideoError
 
 
 def content_digests(
-    paths: Iterable[Path], *, remembered: Path | None = None
+    paths: Iterable[Path], *, remembered: Path | None = None, store: Path | None = None
 ) -> Mapping[Path, Digest]:
     """The digests of videos, those that are remembered and unchanged without reading them.
 
@@ -41,6 +42,8 @@ def content_digests(
             elsewhere the places of copies: unchanged objects that are remembered are not fetched.
         remembered: an SQLite file; ``digests.sqlite`` in `home` where None. Several processes may
             use it at once; where it cannot be used everything is read.
+        store: of features; `store_root` where None. Where it lies elsewhere, machines share in it
+            what they know of videos that lie elsewhere.
 
     Returns:
         32 hexadecimal digits for each path, or the `VideoError` that says why it cannot be read.
@@ -65,8 +68,19 @@ def content_digests(
                 unknown.append(path)
             else:
                 found[path] = known
+        root = store or store_root()
+        shared = url_of(root) is not None and any(path in urls for path in unknown)
+        if shared:
+            known_there = recall(root)
+            for path in unknown:
+                stamp, told = known_there.get(urls.get(path, ""), ("", ""))
+                if stamp == stamps[path]:
+                    found[path] = told
+                    memory.remember(urls[path], stamp, told)
+            unknown = [path for path in unknown if path not in found]
         if not unknown:
             return found
+        news: dict[str, tuple[str, str]] = {}
         workers = _REMOTE_THREADS if urls else _THREADS
         digests = in_threads(_read, unknown, workers=workers, name="digest")
         with progress("Reading", total=len(unknown), unit="videos") as advance:
@@ -75,7 +89,11 @@ def content_digests(
                 if isinstance(digest, str) and _unchanged(path, stamps[path]):
                     name = urls.get(path) or str(path.absolute())
                     memory.remember(name, stamps[path], digest)
+                    if path in urls:
+                        news[name] = stamps[path], digest
                 advance()
+        if shared:
+            publish(root, news)
     return found
 
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from frameflow._places import Name
 from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import UsageError, listing
 from frameflow.features._writer import Target, Writer, targets_of
 from frameflow.features.encode import ClipEncoder, encode_stream
 from frameflow.features.engines import EngineKind, cores
-from frameflow.features.home import home
+from frameflow.features.home import store_root
 from frameflow.features.quarantine import Quarantine, read_or_reason, sample_keys
 from frameflow.features.stored import BadVideo, Features
 from frameflow.progress import progress
@@ -48,7 +49,7 @@ def extract(
     *,
     purpose: Purpose = "test",
     engine: EngineKind = "auto",
-    store: Path | None = None,
+    store: Name | None = None,
     backbones: "Sequence[Backbone] | None" = None,
     views: int | None = None,
     workers: int | None = None,
@@ -63,7 +64,7 @@ def extract(
             ``views.train``, with ``views.flip`` the mirrored ones after them. Where there are
             several, ``segments`` and ``dense`` draw each at random (the same ones every time).
         engine: see `frameflow.features.engines.make_engine`.
-        store: the folder of stored features; ``features`` in `home` where None.
+        store: the folder of stored features, or its URL; see `store_root` where None.
         backbones: one for each stream, for instance of a trained recognizer; built from the
             recipe where None.
         views: in place of the recipe's number.
@@ -85,8 +86,9 @@ def extract(
         raise UsageError(f"workers ({workers}) must be > 0.")
     encoder = _encoder(recipe, purpose, engine, backbones, views)
     flips = (False, True) if purpose == "train" and recipe.views.flip else (False,)
-    keys, bad = sample_keys(manifest)
-    targets = targets_of(encoder, flips, store or home() / "features")
+    root = store_root(store)
+    keys, bad = sample_keys(manifest, store=root)
+    targets = targets_of(encoder, flips, root)
     jobs = _jobs(manifest, keys, targets)
     limit = recipe.max_bad if max_bad is None else max_bad
     stated = f"{recipe.max_bad:g}{'' if max_bad is None else ' of the whole data set'}"

@@ -11,16 +11,24 @@ from frameflow.data.manifest import Manifest
 from frameflow.errors import FrameFlowError, VideoError, listing
 from frameflow.features.digests import content_digests, sample_key
 from frameflow.features.stored import BadVideo
+from frameflow.remote import RemoteError
 
 log = logging.getLogger(__name__)
 
 Read = TypeVar("Read")
 
 
-def sample_keys(manifest: Manifest) -> tuple[dict[int, str], dict[int, str]]:
-    """The keys of the samples by index, and the reasons of those whose video cannot be read."""
+def sample_keys(
+    manifest: Manifest, *, store: Path | None = None
+) -> tuple[dict[int, str], dict[int, str]]:
+    """The keys of the samples by index, and the reasons of those whose video cannot be read.
+
+    Args:
+        manifest: the samples.
+        store: see `frameflow.features.digests.content_digests`.
+    """
     paths = [manifest.path(sample) for sample in manifest]
-    digests = content_digests(paths)
+    digests = content_digests(paths, store=store)
     keys: dict[int, str] = {}
     bad: dict[int, str] = {}
     for index, (sample, path) in enumerate(zip(manifest, paths)):
@@ -33,9 +41,15 @@ def sample_keys(manifest: Manifest) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def read_or_reason(path: Path, read: Callable[[], Read]) -> Read | str:
-    """What ``read`` gives, or a short phrase that says why the video cannot be read."""
+    """What ``read`` gives, or a short phrase that says why the video cannot be read.
+
+    Raises:
+        RemoteError: storage elsewhere is at fault, not this video.
+    """
     try:
         return read()
+    except RemoteError:
+        raise
     except VideoError as error:
         return error.reason
     except FrameFlowError as error:

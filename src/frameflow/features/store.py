@@ -15,7 +15,9 @@ from uuid import uuid4
 
 import numpy as np
 
+from frameflow._places import url_of
 from frameflow.config import Fit, Strategy, StreamKind
+from frameflow.features._elsewhere import Elsewhere
 from frameflow.features._files import write_failure, write_whole
 from frameflow.features._onnx import short_digest
 from frameflow.features._shard import SUFFIX, DamagedShard, Shard, open_shard, write_shard
@@ -91,7 +93,7 @@ class FeatureStore:
     """The stored features of one spec.
 
     Args:
-        root: the folder of all specs.
+        root: the folder of all specs; the place of a URL is that of a store elsewhere.
         spec: which features.
 
     Example:
@@ -104,7 +106,11 @@ class FeatureStore:
 
     def __init__(self, root: Path, spec: FeatureSpec) -> None:
         self.spec = spec
-        self.folder = Path(root) / spec.folder
+        root = Path(root)
+        self._elsewhere = Elsewhere(root, spec.folder) if url_of(root) else None
+        self.folder = self._elsewhere.twin if self._elsewhere else root / spec.folder
+        self._has_spec = False  # elsewhere
+        self._away: set[str] = set()  # shards that are known by their header, and not here
         self._shards: list[Shard] = []
         self._known: set[str] = set()
         self._gone: set[int] = set()
@@ -118,11 +124,15 @@ class FeatureStore:
         return key in self._where
 
     def refresh(self) -> None:
-        """Look for shards that were added, by this process or another."""
+        """Look for shards that were added, by this process or another.
+
+        Raises:
+            RemoteError: the store lies elsewhere and cannot be reached.
+        """
         try:
             found = sorted(p for p in self.folder.iterdir() if p.suffix in {SUFFIX, ".tmp"})
         except OSError:
-            return  # nothing was stored yet
+            found = []  # nothing was stored yet
         for path in found:
             if path.name in self._known:
                 continue
@@ -132,22 +142,47 @@ class FeatureStore:
             try:
                 self._add(open_shard(path))
             except (DamagedShard, ValueError, KeyError) as error:
-                self._drop(path, str(error))
+                if self._elsewhere:
+                    _remove(path)  # only this copy is known to be damaged
+                else:
+                    self._drop(path, str(error))
             except OSError as error:
                 log.debug("%s cannot be read: %s", path, error)
+        if self._elsewhere:
+            self._refresh_from(self._elsewhere)
+
+    def _refresh_from(self, elsewhere: Elsewhere) -> None:
+        there = elsewhere.names()
+        self._has_spec = "spec.json" in there
+        elsewhere.send_again(there)
+        news = [(n, size) for n, size in sorted(there.items()) if n.endswith(SUFFIX)]
+        for name, shard in elsewhere.headers((n, s) for n, s in news if n not in self._known):
+            try:
+                if isinstance(shard, Exception):
+                    raise shard
+                self._away.add(name)
+                self._add(shard)
+            except FileNotFoundError:
+                pass  # deleted meanwhile
+            except (DamagedShard, ValueError, KeyError) as error:
+                self._drop(self.folder / name, str(error))
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys, each once, that are not stored or whose shard is damaged.
 
-        Shards that hold any of the keys are read through once per process; a damaged one is
-        dropped with a warning.
+        Shards that hold any of the keys are read through once per process, and fetched before
+        where they lie elsewhere; a damaged one is dropped with a warning.
+
+        Raises:
+            RemoteError: one cannot be fetched.
         """
         wanted = list(dict.fromkeys(keys))
         checked: set[int] = set()
         # A key of a dropped shard may turn up in another one, which is then checked too.
         while used := {self._where[k][0] for k in wanted if k in self._where} - checked:
             checked |= used
-            if damaged := [i for i in sorted(used) if not _verified(self._shards[i])]:
+            self._fetch(used)
+            if damaged := [i for i in sorted(used) if not self._is_whole(self._shards[i])]:
                 for index in damaged:
                     self._drop(self._shards[index].path, "its content is not what was written")
                 self._forget(damaged)
@@ -163,15 +198,21 @@ class FeatureStore:
 
         Raises:
             FrameFlowError: the disk is full or may not be written.
+            RemoteError: the store lies elsewhere and cannot be written; the features are kept here
+                and sent by the next job.
         """
         path = self.folder / f"{time.time_ns():016x}-{uuid4().hex[:8]}{SUFFIX}"
         try:
             self._write_spec()
+            if self._elsewhere:
+                self._elsewhere.announce(path.name)
             write_shard(path, keys, features, mask)
         except OSError as error:
             kept = "What was stored so far is kept."
             raise write_failure(self.folder, error, kept=kept) from error
         self._add(open_shard(path))
+        if self._elsewhere:
+            self._elsewhere.send(path.name)
 
     def read(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """``(N, T, D)`` float16 features and ``(N, T)`` bool masks, in the order of the keys.
@@ -186,8 +227,11 @@ class FeatureStore:
 
         Raises:
             KeyError: one of them is not stored.
+            RemoteError: a shard lies elsewhere and cannot be fetched.
         """
-        return np.array([self._where[key] for key in keys], dtype=np.int32).reshape(-1, 2)
+        places = np.array([self._where[key] for key in keys], dtype=np.int32).reshape(-1, 2)
+        self._fetch(np.unique(places[:, 0]).tolist())
+        return places
 
     def gather(
         self, places: np.ndarray, out: np.ndarray | None = None
@@ -209,6 +253,24 @@ class FeatureStore:
             mask[i] = shards[shard].mask[row]
         return out, mask
 
+    def _is_whole(self, shard: Shard) -> bool:
+        """Whether its content is what was written; a damaged copy is fetched again first."""
+        if _verified(shard):
+            return True
+        if self._elsewhere is None:
+            return False
+        self._elsewhere.fetch(shard.path.name)
+        shard.forget()
+        return _verified(shard)
+
+    def _fetch(self, indices: Iterable[int]) -> None:
+        """Have those shards here that are known by their headers only."""
+        names = {self._shards[i].path.name for i in indices} & self._away
+        if names and self._elsewhere:
+            log.info("Fetching %d files of stored features.", len(names))
+            self._elsewhere.fetch_all(sorted(names))
+            self._away -= names
+
     def _add(self, shard: Shard) -> None:
         if shard.shape[1] != self.spec.length:
             raise DamagedShard("its clips have another length")
@@ -228,17 +290,20 @@ class FeatureStore:
                     self._where.setdefault(key, (other, row))
 
     def _drop(self, path: Path, reason: str) -> None:
-        log.warning("Stored features were damaged and are computed again: %s (%s).", path, reason)
+        name = f"{self._elsewhere.url}/{path.name}" if self._elsewhere else path
+        log.warning("Stored features were damaged and are computed again: %s (%s).", name, reason)
         self._known.add(path.name)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            log.debug("%s cannot be removed: %s", path, error)
+        if self._elsewhere:
+            self._elsewhere.delete(path.name)
+        _remove(path)
 
     def _write_spec(self) -> None:
         path = self.folder / "spec.json"
         if not path.exists():
             write_whole(path, [json.dumps(asdict(self.spec), indent=1).encode() + b"\n"])
+        if self._elsewhere and not self._has_spec:
+            self._elsewhere.send(path.name)
+            self._has_spec = True
 
 
 _intact: dict[Path, tuple[int, int]] = {}  # shards read through by this process: size and time
@@ -255,6 +320,13 @@ def _verified(shard: Shard) -> bool:
     except OSError:  # it was removed meanwhile
         return False
     return True
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.debug("%s cannot be removed: %s", path, error)
 
 
 def _clean(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from frameflow._places import shown
 from frameflow.data.labels import check_label_sets
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError, listing, near_names
@@ -61,7 +62,7 @@ def scope(
         source, name = manifest, "in memory"
     else:
         # A missing file is set aside with its reason, like any other unreadable one.
-        source, name = Manifest.read(Path(manifest), check_files=False), os.fspath(manifest)
+        source, name = Manifest.read(manifest, check_files=False), shown(manifest)
         foreign = Path(manifest).resolve() != own.resolve()
     if foreign and split == "test" and not source.has_splits:
         log.info("The manifest has no splits, so all its %d samples are scored.", len(source))

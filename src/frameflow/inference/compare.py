@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from frameflow._places import below
 from frameflow.config import load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError
@@ -253,6 +254,6 @@ def _roots(run: Path, facts: Mapping[str, Any]) -> list[Path]:
 def _keys(found: Predictions, roots: Sequence[Path]) -> list[Hashable]:
     """What tells a sample from others, wherever the run lies: its video's place and its span."""
     videos = [sample.video for sample in found.samples]
-    root = next((r for r in roots if videos and (r / videos[0]).exists()), roots[0])
-    places = {video: os.path.realpath(root / video) for video in set(videos)}
+    root = next((r for r in roots if videos and below(r, videos[0]).exists()), roots[0])
+    places = {video: os.path.realpath(below(root, video)) for video in set(videos)}
     return [(places[s.video], s.start, s.end, s.frame) for s in found.samples]

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from frameflow import remote
+from frameflow._places import path_of, url_in
 from frameflow.data.containers import is_frame_folder, is_video_name
 from frameflow.errors import UsageError, listing
 
@@ -16,7 +18,8 @@ def expand_paths(names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
 
     A folder stands for every video below it (a folder of numbered frames is one video itself), a
     glob (``*``, ``?``, ``[ab]``, ``**``) for the videos it matches. A file is taken as it is named,
-    whatever its ending and even where it is missing, so that its own reason can be told.
+    whatever its ending and even where it is missing, so that its own reason can be told. All of
+    them may be URLs.
 
     Returns:
         The videos in the order of the names, sorted within a folder or glob, each once.
@@ -35,7 +38,10 @@ def expand_paths(names: str | os.PathLike[str] | Iterable[str | os.PathLike[str]
 
 
 def _expand(name: str) -> list[Path]:
-    path = Path(name)
+    url = url_in(name)
+    if url is not None:
+        return [path_of(one) for one in _elsewhere(url)]
+    path = path_of(name)
     if path.is_dir():
         videos = _videos_below(path)
         if not videos:
@@ -53,6 +59,21 @@ def _expand(name: str) -> list[Path]:
             )
         return list(found)
     return [path]
+
+
+def _elsewhere(url: str) -> list[str]:
+    """The videos that a URL names; one that looks like a video is not looked for."""
+    if not glob.has_magic(url):
+        if is_video_name(url):
+            return [url]
+        there = remote.state(url)
+        if there is None or not there.folder:
+            return [url]
+    found = [one for one in remote.find(url) if is_video_name(one)]
+    if not found:
+        holds = "matches no video" if glob.has_magic(url) else "holds no video"
+        raise UsageError(f"{url} {holds}: no name there ends in {_ENDINGS}.")
+    return found
 
 
 def _videos_below(path: Path) -> list[Path]:

@@ -4,19 +4,21 @@ import logging
 import os
 import shlex
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
+from frameflow._places import path_of, shown, url_in
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.metrics import rank
 from frameflow.inference._calibrated import calibration_of, refusal_of
 from frameflow.inference.paths import expand_paths as expand_paths
 from frameflow.inference.prediction import Prediction as Prediction
 from frameflow.inference.prediction import Result as Result
+from frameflow.remote import RemoteError
 
 if TYPE_CHECKING:
     from frameflow.features.encode import ClipEncoder
@@ -96,7 +98,7 @@ class Predictor:
             raise result
         return result
 
-    def stream(self, videos: Iterable[Source], *, topk: int = 5) -> Iterator[Result]:
+    def stream(self, videos: Iterable[Source], *, topk: int = 5) -> Generator[Result, None, None]:
         """Predict videos one after the other, decoding the next while one is computed.
 
         Yields:
@@ -108,12 +110,12 @@ class Predictor:
         _check_topk(topk)
         return self._stream(videos, topk)
 
-    def _stream(self, videos: Iterable[Source], topk: int) -> Iterator[Result]:
+    def _stream(self, videos: Iterable[Source], topk: int) -> Generator[Result, None, None]:
         waiting: deque[tuple[Source, Future[list[list[Clip]] | str]]] = deque()
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="decode") as pool:
             try:
                 for video in videos:
-                    waiting.append((video, pool.submit(self._read, Path(video))))
+                    waiting.append((video, pool.submit(self._read, path_of(video))))
                     if len(waiting) > _AHEAD:
                         yield self._finish(*waiting.popleft(), topk)
                 while waiting:
@@ -126,6 +128,8 @@ class Predictor:
         """The clips, or the reason why there are none."""
         try:
             return self.encoder.read(path)
+        except RemoteError:
+            raise
         except VideoError as error:
             return error.reason
         except Exception as error:  # one strange file must not end a night's work
@@ -136,7 +140,7 @@ class Predictor:
         clips = read.result()
         if isinstance(clips, str):
             return VideoError(os.fspath(video), clips)
-        return self.from_clips(os.fspath(video), clips, topk=topk)
+        return self.from_clips(shown(video), clips, topk=topk)
 
     def from_clips(
         self, video: str, clips: "Sequence[Sequence[Clip]]", *, topk: int = 5
@@ -303,6 +307,8 @@ def run_folder(run: Source) -> Path:
         UsageError: no such folder, a file, or a folder without a model.
     """
     path = Path(getattr(run, "path", run))
+    if url := url_in(path):
+        raise UsageError(f"A run is used from a folder of this machine: copy {url} here.")
     if not path.exists():
         raise UsageError(f"There is no run {path}.")
     if not path.is_dir():

@@ -88,7 +88,7 @@ def write_shown(
     from frameflow.video.write import save_image, write_gif, write_video
 
     form = form or form_of(path)
-    info = probe(Path(prediction.video))
+    info = probe(prediction.video)
     film = _Film(info, prediction, frames)
     if form == "gif":
         indices = film.spread(_GIF_FRAMES, rate=_GIF_RATE)
@@ -110,7 +110,7 @@ def small_gif(prediction: Prediction, *, side: int, frames: int) -> tuple[bytes,
 
     from frameflow.video.write import write_gif
 
-    info = probe(Path(prediction.video))
+    info = probe(prediction.video)
     film = _Film(info, prediction, None)
     indices = film.spread(frames, rate=frames)
     shown = film.read(indices, side)

@@ -2,13 +2,14 @@
 
 from frameflow.remote.errors import RemoteError
 from frameflow.remote.mirror import ensure, held, look, stamp_of
-from frameflow.remote.objects import State, delete, get, list_folder, put, read, state, states
+from frameflow.remote.objects import State, delete, find, get, list_folder, put, read, state, states
 
 __all__ = [
     "RemoteError",
     "State",
     "delete",
     "ensure",
+    "find",
     "get",
     "held",
     "list_folder",

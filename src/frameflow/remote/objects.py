@@ -1,5 +1,6 @@
 """Single objects at URLs: what there is, whole reading and whole writing."""
 
+import glob
 import logging
 import os
 from collections import defaultdict
@@ -58,13 +59,14 @@ def filesystem(url: str) -> tuple[Any, str]:
         near = near_names(scheme, [name for name in known if "://" not in name])
         raise UsageError(f"{url} has a scheme that is not known ({scheme}://).{near}")
     try:
-        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+        fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = _EXTRAS.get(scheme_of(url))
         cure = f"pip install 'frameflow-video[{extra}]'" if extra else str(error)
         raise FrameFlowError(f"{scheme}:// needs a library that is not installed: {cure}") from None
     except ValueError as error:
         raise UsageError(f"{url} is no URL of a file: {error}.") from None
+    return fs, str(path)
 
 
 def state(url: str) -> State | None:
@@ -131,6 +133,35 @@ def list_folder(url: str) -> dict[str, State]:
         entry["name"].rstrip("/").rpartition("/")[2]: _state(entry, fs, entry["name"])
         for entry in entries
     }
+
+
+def find(url: str) -> list[str]:
+    """The URLs of all objects below a folder, or that a pattern (``*``, ``?``, ``**``) matches.
+
+    Raises:
+        RemoteError: it cannot be told.
+    """
+    fs, path = attempt(url, lambda: filesystem(url))
+    magic = glob.has_magic(url)
+
+    def look() -> list[str]:
+        fs.invalidate_cache()
+        return list(fs.glob(path) if magic else fs.find(path))
+
+    try:
+        found = attempt(url, look)
+    except FileNotFoundError:
+        return []
+    # What stands before the pattern is the same in the URL and in the path.
+    stem, own = _unmagical(url), _unmagical(path)
+    return sorted(f"{stem}/{name.removeprefix(own).lstrip('/')}" for name in found)
+
+
+def _unmagical(name: str) -> str:
+    plain = name.rstrip("/")
+    while glob.has_magic(plain):
+        plain = plain.rpartition("/")[0]
+    return plain
 
 
 def get(url: str, target: Path) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frameflow._places import url_in
 from frameflow.config import Recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError
@@ -143,6 +144,8 @@ def refuse_used_folder(out: str | os.PathLike[str]) -> None:
         UsageError: ``out`` is a file or a folder that is not empty.
     """
     path = Path(out)
+    if url := url_in(path):
+        raise UsageError(f"A run is written to this machine: name a folder with --out, not {url}.")
     if path.exists() and not path.is_dir():
         raise UsageError(f"--out {path} is a file: name a new folder.")
     if path.is_dir() and any(path.iterdir()):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from frameflow._places import path_of, url_of
 from frameflow.data._walk import require_folder, walk
 from frameflow.data.containers import is_video_name
 from frameflow.data.manifest import Manifest, Sample
@@ -43,16 +44,16 @@ def frame_sources(source: str | os.PathLike[str], out: str | os.PathLike[str]) -
     Raises:
         UsageError: nothing to read there, or ``out`` lies inside.
     """
-    path = Path(source)
+    path = path_of(source)
     if path.suffix.lower() in _TABLES:
         if (Path(out) / MANIFEST).resolve() == path.resolve():
             raise UsageError(f"{path} would be written over: give another folder than {out}.")
         return _of_manifest(Manifest.read(path, check_files=False))
     if path.is_file() or is_video_name(path):
-        if not path.exists():
+        if not path.exists() and not url_of(path):
             raise UsageError(f"{path} does not exist: check the path.")
         return FrameSources({path.stem: path})
-    root = require_folder(path, "that holds the videos")
+    root = require_folder(url_of(path) or path, "that holds the videos")
     if Path(out).resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{out} lies inside {root}: give a folder beside it.")
     found = walk(root).videos

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frameflow._files import write_json
+from frameflow._places import url_of
 from frameflow.data.exporters._shared import Facts, has_span, numbered, refuse_parts
 from frameflow.data.manifest import SPLITS, Manifest, Sample
 from frameflow.errors import FrameFlowError, UsageError
@@ -63,6 +64,11 @@ def export_fiftyone(manifest: Manifest, out: Path, facts: Facts) -> list[str]:
 def _link_tree(manifest: Manifest, folder: Path) -> None:
     taken: set[Path] = set()
     for sample in manifest:
+        if url := url_of(manifest.path(sample)):
+            raise UsageError(
+                f"FiftyOne's folders hold links to files, and {url} is none: copy it to this "
+                f"machine and name it so in the manifest."
+            )
         label = sample.label or UNLABELLED
         if "/" in label or "\\" in label or label in (".", ".."):
             raise UsageError(f"The label {label!r} cannot name a folder: rename it.")

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from frameflow._places import shown
 from frameflow.errors import FrameFlowError, UsageError, VideoError
 from frameflow.inference.timeline.plan import WindowPlan, cells, plan_windows, window_spans
 from frameflow.inference.timeline.shots import Shot, ShotRequest, iter_shots, shot_bytes
@@ -122,11 +122,11 @@ def timeline(
     finally:
         if isinstance(shots, Generator):
             shots.close()
-    duration = _duration(os.fspath(video), info, windows.moments.newest + 1, expected, plan.grid)
+    duration = _duration(shown(video), info, windows.moments.newest + 1, expected, plan.grid)
     probabilities = np.concatenate([*found, windows.finish(duration)])
     starts, ends = window_spans(plan, duration)
     return Timeline(
-        video=os.fspath(video),
+        video=shown(video),
         labels=predictor.labels,
         starts=starts,
         ends=ends,
