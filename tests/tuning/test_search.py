@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError
-from frameflow.tuning import storage
 from frameflow.tuning.page import tune_page
 from frameflow.tuning.results import TuneResult
 from frameflow.tuning.search import tune
@@ -142,49 +139,19 @@ def test_hopeless_trials_are_given_up(here: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_gain_is_told_from_luck(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frameflow.tuning import objective, search
+    from frameflow.tuning import objective, search, trials
 
     def scored(_: Any, recipe: Any, *, seeds: Any, **__: Any) -> Any:
         base = recipe.train.lr == 0.005
         value = (0.5 if base else 0.8) if list(seeds) == [0] else (0.5 if base else 0.55)
         return objective.Scored(value, (value, value), (1, 1), 0.1)
 
-    monkeypatch.setattr(search, "score_recipe", scored)
+    for module in (search, trials):
+        monkeypatch.setattr(module, "score_recipe", scored)
     found = searched(here)
     assert found.claimed == pytest.approx(0.3)
     assert found.kept == pytest.approx(0.05)
     assert "25.0 points were luck" in " ".join(summary(found))
-
-
-def test_two_processes_share_a_search(here: Path) -> None:
-    script = f"""
-import sys
-from frameflow.tuning.search import tune
-found = tune("manifest.csv", params=["{LR}"], out="tuned", trials=6, folds=2, finalists=1,
-             seeds=1, overrides={FAST!r}, engine="torch", refit=False, search=["random"])
-print("WROTE" if found else "SHARED")
-"""
-    both = [
-        subprocess.Popen([sys.executable, "-c", script], cwd=here, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]  # fmt: skip
-    said = [process.communicate(timeout=240) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    found = rows(here / "tuned")
-    assert len(found) == 6
-    assert len({row["train.lr"] for row in found}) == 6
-    assert any("WROTE" in out for out, _ in said)
-
-
-def test_the_trial_of_a_killed_process_gives_its_place_back(here: Path) -> None:
-    searched(here, trials=2)
-    study = storage.open_study(here / "tuned", "random")
-    trial = study.ask()
-    trial.set_user_attr(storage.OWNER, storage.owner().rpartition(":")[0] + ":999999999")
-    assert len(storage.counting(study)) == 3
-    found = searched(here, trials=3)
-    assert [row.state for row in found.trials] == ["complete"] * 3
 
 
 def test_the_folder_of_another_search_is_refused(here: Path) -> None:
@@ -197,13 +164,6 @@ def test_the_folder_of_another_search_is_refused(here: Path) -> None:
     (here / "other" / "mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="other"):
         searched(here, out=here / "other")
-
-
-def test_a_damaged_storage_is_said(here: Path) -> None:
-    searched(here, trials=1)
-    (here / "tuned" / storage.FILE).write_bytes(b"no database" * 100)
-    with pytest.raises(UsageError, match=r"study\.log cannot be opened"):
-        searched(here, trials=1)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def tune(
         finalists=finalists,
         seeds=seeds,
         prune=prune,
-        bayes=read_options(bayes),
+        bayes=read_options(bayes) if bayes else None,
         refit=refit,
         fold=fold,
         classes=classes,

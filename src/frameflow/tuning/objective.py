@@ -1,7 +1,7 @@
 """What a trial scores: folds by group of the training and validation samples."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,6 +41,16 @@ class Scored:
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, held: Mapping[str, Any]) -> "Scored":
+        """From `to_dict`.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        lists = {"folds": tuple(held["folds"]), "epochs": tuple(held["epochs"])}
+        return cls(**{**held, **lists})
 
 
 def score_recipe(

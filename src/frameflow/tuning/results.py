@@ -11,6 +11,7 @@ from frameflow.config import Recipe
 from frameflow.training.run import Run
 from frameflow.tuning.objective import Metric, Scored
 from frameflow.tuning.space import Space
+from frameflow.tuning.storage import PLACE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -23,7 +24,7 @@ class TrialRow:
     Attributes:
         search: the way of searching.
         number: of the trial in its search, from 0.
-        params: the values that were tried.
+        params: the values that were tried, without those of no account to the head.
         state: ``complete``, ``pruned`` or ``failed``.
         value: the mean over the folds that were trained; higher is better, NaN where it failed.
         folds: the score of each fold that was trained.
@@ -41,7 +42,7 @@ class TrialRow:
     failed: str = ""
 
     @classmethod
-    def of(cls, search: str, trial: "FrozenTrial") -> "TrialRow | None":
+    def of(cls, search: str, trial: "FrozenTrial", space: Space) -> "TrialRow | None":
         """From a trial of Optuna's; None while it runs."""
         held = trial.user_attrs.get("scored")
         if held is None or not trial.state.is_finished():
@@ -49,8 +50,8 @@ class TrialRow:
         state = "failed" if held["failed"] else "pruned" if held["pruned"] else "complete"
         return cls(
             search,
-            trial.number,
-            dict(trial.params),
+            trial.user_attrs[PLACE],
+            space.applying(trial.params),
             state,
             math.nan if held["value"] is None else float(held["value"]),
             tuple(held["folds"]),

@@ -1,7 +1,6 @@
 """Ways to search, by name, as samplers of Optuna."""
 
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from frameflow.errors import UsageError, near_names
@@ -39,19 +38,19 @@ def check_searches(names: "list[str]") -> None:
 
 
 def make_sampler(
-    search: str, space: Space, *, trials: int, seed: int, options: UcbOptions
+    search: str, space: Space, *, trials: int, seed: int, place: int, options: UcbOptions
 ) -> "BaseSampler":
-    """The sampler of a search.
+    """The sampler of one trial.
 
-    What it draws for a trial follows from the seed, the trials before and how many these are. So a
-    search that was stopped goes on with what it would have tried, and processes that begin a trial
-    at the same moment do not try the same.
+    What it draws follows from the seed, the place of the trial and the trials before. So a search
+    that was stopped goes on with what it would have tried.
 
     Args:
         search: one of `SEARCHES`.
         space: what may be changed.
         trials: of the whole search; a grid is as fine as they allow.
         seed: of the search.
+        place: of the trial in the search, from 0.
         options: of ``bayes``.
     """
     import optuna
@@ -59,50 +58,15 @@ def make_sampler(
     if search == "grid":
         return _grid_sampler(space, trials)
     if search == "bayes":
-        return _ucb_sampler(space, seed, options)
+        return _ucb_sampler(space, seed, place, options)
     kinds = {
         "random": optuna.samplers.RandomSampler,
         "tpe": optuna.samplers.TPESampler,
         "gp": optuna.samplers.GPSampler,
     }
-
-    def make(place: int) -> "BaseSampler":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return kinds[search](seed=(seed * 1_000_003 + place * 7919) % _HUGE)
-
-    return _seeded(make)
-
-
-def _place(study: Any, trial: Any) -> int:
-    """How many trials that count were begun before one."""
-    return sum(other.number < trial.number for other in counting(study))
-
-
-def _seeded(make: "Callable[[int], BaseSampler]") -> Any:
-    import optuna
-
-    class Seeded(optuna.samplers.BaseSampler):
-        """A sampler of Optuna's, made anew for each trial."""
-
-        def __init__(self) -> None:
-            self._held: tuple[int, Any] = (-1, None)
-
-        def _of(self, study: Any, trial: Any) -> Any:
-            if self._held[0] != trial.number:
-                self._held = (trial.number, make(_place(study, trial)))
-            return self._held[1]
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
-            return self._of(study, trial).infer_relative_search_space(study, trial)
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
-            return self._of(study, trial).sample_relative(study, trial, search_space)
-
-        def sample_independent(self, study: Any, trial: Any, name: str, of: Any) -> Any:
-            return self._of(study, trial).sample_independent(study, trial, name, of)
-
-    return Seeded()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return kinds[search](seed=(seed * 1_000_003 + place * 7919) % _HUGE)
 
 
 def _base() -> Any:
@@ -123,8 +87,6 @@ def _base() -> Any:
 
 
 def _grid_sampler(space: Space, trials: int) -> Any:
-    from optuna.trial import TrialState
-
     class Grid(_base()):  # type: ignore[misc]
         """The first combination that nobody has tried or tries now."""
 
@@ -132,17 +94,15 @@ def _grid_sampler(space: Space, trials: int) -> Any:
             self.space = space
 
         def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:  # noqa: ARG002
-            states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-            others = study.get_trials(deepcopy=False, states=states)
-            tried = [other.params for other in others if other.number != trial.number]
+            tried = [space.applying(other.params) for other in counting(study)]
             points = space.grid(trials)
-            left = [point for point in points if point not in tried]
+            left = [point for point in points if space.applying(point) not in tried]
             return (left or points)[0]
 
     return Grid()
 
 
-def _ucb_sampler(space: Space, seed: int, options: UcbOptions) -> Any:
+def _ucb_sampler(space: Space, seed: int, place: int, options: UcbOptions) -> Any:
     from optuna.trial import TrialState
 
     class Ucb(_base()):  # type: ignore[misc]
@@ -153,16 +113,14 @@ def _ucb_sampler(space: Space, seed: int, options: UcbOptions) -> Any:
 
         def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:  # noqa: ARG002
             done, pending = [], []
-            for other in study.get_trials(deepcopy=False):
-                whole = set(other.params) == set(space.keys)
-                if other.state == TrialState.COMPLETE and whole:
+            for other in counting(study):
+                if other.state == TrialState.COMPLETE and other.value is not None:
                     done.append((other.params, other.value))
-                elif other.state == TrialState.PRUNED and whole and other.intermediate_values:
+                elif other.state == TrialState.PRUNED and other.intermediate_values:
                     last = max(other.intermediate_values)
                     done.append((other.params, other.intermediate_values[last]))
-                elif other.state == TrialState.RUNNING and whole and other.number != trial.number:
+                elif other.state == TrialState.RUNNING:
                     pending.append(other.params)
-            place = _place(study, trial)
             return suggest(space, done, options, seed=seed, number=place, pending=pending)
 
     return Ucb()

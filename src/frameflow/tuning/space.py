@@ -5,10 +5,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from frameflow.config import Recipe, load_recipe
-from frameflow.errors import UsageError
+from frameflow.errors import UsageError, near_names
+from frameflow.models.heads import head_class, head_options
 from frameflow.training.ablation_plan import check_head, read_factor
 
 if TYPE_CHECKING:
@@ -18,6 +20,16 @@ _RANGE = re.compile(
     r"^(?:(?P<how>log|int|logint):)?(?P<low>[^.,\s]\S*?)\.\.(?P<high>[^/\s]+)(?:/(?P<points>\d+))?$"
 )
 _FORMS = "train.lr=log:1e-5..1e-1, train.batch_size=int:8..64 or head.name=gru,lstm"
+_HEAD = "head.name"
+_UNSEEN = {
+    "name": "the name of a recipe changes no score.",
+    "description": "the description of a recipe changes no score.",
+    "train.seed": "a seed is luck, not a setting; --seeds says how often finalists are trained.",
+    "split": "a search cuts folds of its own: --folds says how many.",
+    "evaluation": "trials are scored by --metric alone; evaluation changes no trial.",
+    "calibration": "trials are scored before they are calibrated; calibration changes no trial.",
+    "multilabel": "it says what the labels mean: give it by --set.",
+}
 _MOST_COMBINATIONS = 256  # of values that are tried out before the search begins
 
 
@@ -174,10 +186,25 @@ class Space:
         """The same for Optuna."""
         return {parameter.key: parameter.distribution() for parameter in self.parameters}
 
+    def applying(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that count: where heads are searched, not the options another one has.
+
+        So ``head.name=gru,mean`` goes with ``head.hidden=int:16..256``, which the mean leaves out.
+        """
+        own = {_option(key): value for key, value in chosen.items() if _option(key)}
+        if _HEAD not in chosen or not own:
+            return dict(chosen)
+        known = _known(str(chosen[_HEAD]), str(own.get("of", "")))
+        return {
+            key: value for key, value in chosen.items()
+            if known is None or not _option(key) or _option(key) in known
+        }  # fmt: skip
+
     def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
         """Chosen values as `load_recipe` takes them; names first, for options depend on them."""
         ordered = sorted(self.parameters, key=lambda p: not p.key.endswith(".name"))
-        return [parameter.override(chosen[parameter.key]) for parameter in ordered]
+        there = self.applying(chosen)
+        return [p.override(there[p.key]) for p in ordered if p.key in there]
 
     def recipe(self, base: Recipe, chosen: Mapping[str, Any]) -> Recipe:
         """The base with chosen values.
@@ -194,20 +221,52 @@ class Space:
 
         Ranges without a number of points of their own share what the lists leave of the trials.
         """
+        columns = [parameter.grid(self._each(trials)) for parameter in self.parameters]
+        found: dict[str, dict[str, Any]] = {}
+        for row in itertools.product(*columns):  # those that differ in what is of no account: once
+            chosen = dict(zip(self.keys, row))
+            found.setdefault(repr(self.applying(chosen)), chosen)
+        return list(found.values())
+
+    def _each(self, trials: int) -> int:
+        """How many values of a range there may be in a grid, where it does not say."""
+        free = sum(1 for p in self.parameters if p.ranged and p.points is None)
         fixed = math.prod(
             p.points or len(p.values) for p in self.parameters if p.points or not p.ranged
         )
-        free = sum(1 for p in self.parameters if p.ranged and p.points is None)
-        each = max(1, int((trials / fixed) ** (1 / free) + 1e-9)) if free else 1
-        columns = [parameter.grid(each) for parameter in self.parameters]
-        return [dict(zip(self.keys, row)) for row in itertools.product(*columns)]
+        return max(1, int((trials / fixed) ** (1 / free) + 1e-9)) if free else 1
+
+    def check_grid(self, trials: int) -> None:
+        """See that a grid and the number of trials fit.
+
+        Raises:
+            UsageError: it has more combinations, or ranges with a single value.
+        """
+        free = [p for p in self.parameters if p.ranged and p.points is None]
+        points = len(self.grid(trials))
+        if points > trials:
+            raise UsageError(
+                f"The grid has {points} combinations, and --trials {trials} allows fewer: give "
+                f"--trials {points}, or fewer values."
+            )
+        single = [p.key for p in free if len(p.grid(2)) > 1 and self._each(trials) == 1]
+        if single:
+            raise UsageError(
+                f"--trials {trials} leaves a grid one value of {' and '.join(single)}: give more "
+                f"trials, or say how many values, such as {single[0]}=log:1e-4..1/5."
+            )
 
     def check(self, base: Recipe) -> None:
         """See that every value is possible in some combination, before hours of work.
 
         Raises:
-            UsageError: a key that the recipe does not have, or a value that it cannot have.
+            UsageError: a key that the recipe does not have or no trial sees, or a value that it
+                cannot have.
         """
+        for key in self.keys:
+            for unseen, why in _UNSEEN.items():
+                if key == unseen or key.startswith(f"{unseen}."):
+                    raise UsageError(f"--param {key}: {why}")
         ends = [p.values if p.values else (p.at(0.0), p.at(1.0)) for p in self.parameters]
         faults: dict[tuple[str, Any], str] = {
             (p.key, value): "" for p, values in zip(self.parameters, ends) for value in values
@@ -215,15 +274,26 @@ class Space:
         good: set[tuple[str, Any]] = set()
         for row in itertools.islice(itertools.product(*ends), _MOST_COMBINATIONS):
             chosen = dict(zip(self.keys, row))
+            there = self.applying(chosen)
+            for item in chosen.items() - there.items():
+                faults[item] = faults[item] or self._nobodys(item[0])
             try:
                 self.recipe(base, chosen)
-                good.update(chosen.items())
+                good.update(there.items())
             except UsageError as error:
                 for item in chosen.items():
                     faults[item] = faults[item] or str(error)
         for (key, value), fault in faults.items():
             if fault and (key, value) not in good:
                 self._blame(base, key, value, fault)
+
+    def _nobodys(self, key: str) -> str:
+        names = self[_HEAD].values
+        known = {option for name in names for option in head_options(name)}
+        return (
+            f"none of the heads {', '.join(names)} has an option {_option(key)!r}."
+            f"{near_names(_option(key), known)}"
+        )
 
     def _blame(self, base: Recipe, key: str, value: Any, fault: str) -> None:
         """Another parameter's fault is not this one's: ask this one alone first."""
@@ -239,3 +309,17 @@ class Space:
                 except UsageError as error:
                     raise UsageError(f"--param {other.key}: {error}") from None
         raise UsageError(f"--param {key}={value}: {fault}")
+
+
+def _option(key: str) -> str:
+    """The name of a head's option; empty for another key."""
+    return key.removeprefix("head.") if key.startswith("head.") and key != _HEAD else ""
+
+
+@cache
+def _known(name: str, of: str) -> frozenset[str] | None:
+    """The options of a head, ``of`` another where it is made of others; None: there is no such."""
+    try:
+        return frozenset(head_class(name).known_options({"of": of} if of else {}))
+    except UsageError:
+        return None

@@ -151,11 +151,19 @@ def _width(space: Space) -> int:
 
 
 def encode(space: Space, chosen: Mapping[str, Any]) -> np.ndarray:
-    """``(width,)`` from 0 to 1: a share of each range, and for a list one number a value."""
+    """``(width,)`` from 0 to 1: a share of each range, and for a list one number a value.
+
+    A value of no account (`Space.applying`) is the middle: all such trials are one.
+    """
     parts: list[float] = []
+    there = space.applying(chosen)
     for parameter in space.parameters:
-        value = chosen[parameter.key]
-        if parameter.ranged:
+        value = there.get(parameter.key)
+        if value is None:
+            parts += (
+                [0.5] if parameter.ranged else [1 / len(parameter.values)] * len(parameter.values)
+            )
+        elif parameter.ranged:
             parts.append(min(max(parameter.share(float(value)), 0.0), 1.0))
         else:
             parts += [float(value == other) for other in parameter.values]
