@@ -48,6 +48,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, n
 AllowLeak = Annotated[
     bool, typer.Option("--allow-leak", help="Go on with a leaking split; every report says so.")
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(help="Where features are stored: a folder or URL; default: FRAMEFLOW_STORE."),
+]
 
 
 _INTERRUPTED = 130
@@ -119,6 +123,13 @@ def _explain(error: OSError) -> str:
         return f"The disk is full: {error.filename or error}. Free some space and run it again."
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}."
+
+
+def use_store(context: typer.Context, store: str | None) -> None:
+    """Until the command ends features are stored there."""
+    from frameflow.features.home import stored_at
+
+    context.with_resource(stored_at(store))
 
 
 def print_json(value: Any) -> None:

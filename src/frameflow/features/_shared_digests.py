@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 FOLDER = "digests"
 _SUFFIX = ".json"
 
+_recalled: dict[Path, tuple[set[str], "Known"]] = {}  # files that this process has read
+
 Known = dict[str, tuple[str, str]]  # by URL: the stamp it had, and its digest
 
 
@@ -36,8 +38,11 @@ def recall(root: Path) -> Known:
     elsewhere = Elsewhere(root, FOLDER)
     names = sorted(name for name in elsewhere.names() if name.endswith(_SUFFIX))
     elsewhere.fetch_all(name for name in names if not (elsewhere.twin / name).exists())
-    known: Known = {}
+    read, known = _recalled.setdefault(elsewhere.twin, (set(), {}))
     for name in names:
+        if name in read:
+            continue
+        read.add(name)
         try:
             found = json.loads((elsewhere.twin / name).read_text(encoding="utf-8"))
             known.update((url, (str(stamp), str(digest))) for url, (stamp, digest) in found.items())

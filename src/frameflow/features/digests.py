@@ -6,6 +6,7 @@ Digests are remembered by path, size and time of change, so a data set is read o
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,53 +49,96 @@ def content_digests(
     Returns:
         32 hexadecimal digits for each path, or the `VideoError` that says why it cannot be read.
     """
-    found: dict[Path, Digest] = {}
-    stamps: dict[Path, str] = {}
-    paths = list(dict.fromkeys(paths))
-    urls = {path: url for path in paths if (url := url_of(path))}
-    remote.look(urls.values())
-    for path in paths:
-        try:
-            stamps[path] = _stamp(path)
-        except OSError as error:
-            found[path] = _unreadable(path, error)
-        except VideoError as error:
-            found[path] = error
-    with memory_of(remembered or home() / "digests.sqlite", "digests") as memory:
-        unknown = []
-        for path, stamp in stamps.items():
-            known = memory.recall(urls.get(path) or str(path.absolute()), stamp)
-            if known is None:
-                unknown.append(path)
-            else:
-                found[path] = known
-        root = store or store_root()
-        shared = url_of(root) is not None and any(path in urls for path in unknown)
-        if shared:
-            known_there = recall(root)
-            for path in unknown:
-                stamp, told = known_there.get(urls.get(path, ""), ("", ""))
-                if stamp == stamps[path]:
-                    found[path] = told
-                    memory.remember(urls[path], stamp, told)
-            unknown = [path for path in unknown if path not in found]
-        if not unknown:
-            return found
-        news: dict[str, tuple[str, str]] = {}
-        workers = _REMOTE_THREADS if urls else _THREADS
-        digests = in_threads(_read, unknown, workers=workers, name="digest")
-        with progress("Reading", total=len(unknown), unit="videos") as advance:
-            for path, digest in zip(unknown, digests):
-                found[path] = digest
-                if isinstance(digest, str) and _unchanged(path, stamps[path]):
-                    name = urls.get(path) or str(path.absolute())
-                    memory.remember(name, stamps[path], digest)
-                    if path in urls:
-                        news[name] = stamps[path], digest
+    with DigestBook(paths, remembered=remembered, store=store) as book:
+        workers = _REMOTE_THREADS if any(map(url_of, book.unknown)) else _THREADS
+        digests = in_threads(_read, book.unknown, workers=workers, name="digest")
+        with progress("Reading", total=len(book.unknown), unit="videos") as advance:
+            for path, digest in zip(book.unknown, digests):
+                book.learn(path, digest)
                 advance()
-        if shared:
-            publish(root, news)
-    return found
+    return book.found
+
+
+class DigestBook:
+    """What is remembered of videos; what is learned of the others is written to it.
+
+    Args:
+        paths: see `content_digests`, also for the next two.
+        remembered: see there.
+        store: see there.
+
+    Attributes:
+        found: digests by path, or why there is none.
+        unknown: the paths of which nothing is known, in order.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        *,
+        remembered: Path | None = None,
+        store: Path | None = None,
+    ) -> None:
+        self.found: dict[Path, Digest] = {}
+        self.unknown: list[Path] = []
+        self._stamps: dict[Path, str] = {}
+        self._news: dict[str, tuple[str, str]] = {}
+        self._stack = ExitStack()
+        self._remembered = remembered or home() / "digests.sqlite"
+        self._root = store or store_root()
+        paths = list(dict.fromkeys(paths))
+        self._urls = {path: url for path in paths if (url := url_of(path))}
+        remote.look(self._urls.values())
+        for path in paths:
+            try:
+                self._stamps[path] = _stamp(path)
+            except OSError as error:
+                self.found[path] = _unreadable(path, error)
+            except VideoError as error:
+                self.found[path] = error
+
+    def __enter__(self) -> "DigestBook":
+        self._memory = self._stack.enter_context(memory_of(self._remembered, "digests"))
+        for path, stamp in self._stamps.items():
+            known = self._memory.recall(self._name(path), stamp)
+            if known is None:
+                self.unknown.append(path)
+            else:
+                self.found[path] = known
+        self._shared = url_of(self._root) is not None and bool(self._urls)
+        if self._shared:
+            self._ask_others()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        if self._shared:
+            publish(self._root, self._news)
+
+    def learn(self, path: Path, digest: Digest) -> None:
+        """Take down what was found of a video, if it is still what it was."""
+        self.found[path] = digest
+        if isinstance(digest, str) and _unchanged(path, self._stamps[path]):
+            self._memory.remember(self._name(path), self._stamps[path], digest)
+            if path in self._urls:
+                self._news[self._urls[path]] = self._stamps[path], digest
+
+    def _name(self, path: Path) -> str:
+        return self._urls.get(path) or str(path.absolute())
+
+    def _ask_others(self) -> None:
+        """What other machines found of videos that lie elsewhere; they are told the rest."""
+        known = recall(self._root)
+        for path in self.unknown:
+            stamp, digest = known.get(self._urls.get(path, ""), ("", ""))
+            if stamp == self._stamps[path]:
+                self.found[path] = digest
+                self._memory.remember(self._urls[path], stamp, digest)
+        self.unknown = [path for path in self.unknown if path not in self.found]
+        for path, url in self._urls.items():
+            mine = self._stamps.get(path, ""), self.found.get(path)
+            if isinstance(mine[1], str) and known.get(url) != mine:
+                self._news[url] = mine[0], mine[1]
 
 
 def sample_key(sample: "Sample", digest: str) -> str:
