@@ -6,23 +6,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from frameflow._places import shown
 from frameflow._threads import in_threads
+from frameflow.audit._looks import Look, Opened, looks_on_cluster, open_video
 from frameflow.audit.scenes import (
+    Part,
     ScenePair,
     _checked_workers,
     crossing,
+    gathered,
+    parts_of,
     read_backgrounds,
     same_scene_pairs,
 )
+from frameflow.cluster import Cluster
 from frameflow.data.labels import check_label_sets
 from frameflow.data.manifest import SPLITS, Manifest
 from frameflow.data.splits import Leak, check_leaks
 from frameflow.errors import VideoError
-from frameflow.features.digests import content_digests
+from frameflow.features.digests import Digest, content_digests
 from frameflow.progress import progress
-from frameflow.video.decode import read_frames
-from frameflow.video.probe import VideoInfo, probe
+from frameflow.video.probe import VideoInfo
 
 Table = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
 
@@ -178,6 +184,7 @@ def check(
     workers: int | None = None,
     content: bool = True,
     multilabel: bool = False,
+    cluster: Cluster | None = None,
 ) -> HealthReport:
     """Open every video, and look for leaks by group, by copy and by content.
 
@@ -188,6 +195,7 @@ def check(
         workers: how many videos are opened at once; the machine's cores by default.
         content: whether to look for clips of one scene in different splits.
         multilabel: a label cell holds several, joined by ``|``.
+        cluster: whose workers open the videos; None: this process.
 
     Returns:
         What is wrong and why; `HealthReport.ok` if nothing.
@@ -199,20 +207,27 @@ def check(
     if multilabel:
         check_label_sets(manifest)
     workers = _checked_workers(workers)
-    paths = list(dict.fromkeys(manifest.path(sample) for sample in manifest))
-    with progress("Checking", total=len(paths), unit="videos") as advance:
-        opened: dict[Path, VideoInfo | VideoError] = {}
-        for path, result in zip(paths, in_threads(_open, paths, workers=workers, name="check")):
-            opened[path] = result
-            advance()
+    compare = content and manifest.has_splits
+    parts = parts_of(manifest)
+    looks: dict[Path, Look] | None = None
+    if cluster is None:
+        opened = _opened(list(parts), workers)
+    else:
+        looks = looks_on_cluster(cluster, parts if compare else dict.fromkeys(parts, ()))
+        opened = {path: look.opened for path, look in looks.items()}
     troubles = _troubles(manifest, opened)
-    bad_paths = {path for path, result in opened.items() if isinstance(result, VideoError)}
-    copies = _copies(manifest, bad_paths)
+    good_paths = [path for path, result in opened.items() if isinstance(result, VideoInfo)]
+    digests = content_digests(good_paths) if looks is None else _digests(looks)
+    copies = _copies(manifest, digests)
     scenes, compared = None, 0
-    if content and manifest.has_splits:
-        good = [i for i, sample in enumerate(manifest) if manifest.path(sample) not in bad_paths]
+    if compare:
+        usable = set(good_paths)
+        good = [i for i, sample in enumerate(manifest) if manifest.path(sample) in usable]
         part = manifest.replace(manifest[i] for i in good)
-        found = read_backgrounds(part, workers=workers)
+        if looks is None:
+            found = read_backgrounds(part, workers=workers)
+        else:
+            found = gathered(part, _pictures(looks, parts))
         pairs = [ScenePair(good[p.one], good[p.two], p.difference) for p in same_scene_pairs(found)]
         scenes, compared = crossing(pairs, manifest), len(found.rows)
     leaks = check_leaks(manifest)
@@ -220,17 +235,31 @@ def check(
     return HealthReport(manifest, troubles, leaks, copies, scenes, compared, multilabel, videos)
 
 
-def _open(path: Path) -> VideoInfo | VideoError:
-    try:
-        info = probe(path)
-        wanted = sorted({0, info.frames // 2, info.frames - 1})
-        read_frames(path, wanted, short_side=32, info=info)
-    except VideoError as error:
-        return error
-    return info
+def _opened(paths: list[Path], workers: int) -> dict[Path, Opened]:
+    opened: dict[Path, Opened] = {}
+    with progress("Checking", total=len(paths), unit="videos") as advance:
+        results = in_threads(open_video, paths, workers=workers, name="check")
+        for path, result in zip(paths, results):
+            opened[path] = result
+            advance()
+    return opened
 
 
-def _troubles(manifest: Manifest, opened: dict[Path, VideoInfo | VideoError]) -> list[Trouble]:
+def _digests(looks: Mapping[Path, Look]) -> dict[Path, Digest]:
+    return {path: look.digest for path, look in looks.items() if look.digest is not None}
+
+
+def _pictures(
+    looks: Mapping[Path, Look], parts: Mapping[Path, Sequence[Part]]
+) -> dict[tuple[Path, Part], np.ndarray | VideoError]:
+    return {
+        (path, part): picture
+        for path, look in looks.items()
+        for part, picture in zip(parts[path], look.backgrounds)
+    }
+
+
+def _troubles(manifest: Manifest, opened: Mapping[Path, Opened]) -> list[Trouble]:
     found = []
     for sample in manifest:
         result = opened[manifest.path(sample)]
@@ -248,15 +277,13 @@ def _troubles(manifest: Manifest, opened: dict[Path, VideoInfo | VideoError]) ->
     return found
 
 
-def _copies(manifest: Manifest, bad: set[Path]) -> list[list[int]]:
+def _copies(manifest: Manifest, digests: Mapping[Path, Digest]) -> list[list[int]]:
     """Samples of different paths and the same bytes."""
     first_of: dict[Path, int] = {}
     for index, sample in enumerate(manifest):
-        path = manifest.path(sample)
-        if path not in bad:
-            first_of.setdefault(path, index)
+        first_of.setdefault(manifest.path(sample), index)
     by_digest: dict[str, list[int]] = {}
-    for path, digest in content_digests(first_of).items():
+    for path, digest in digests.items():
         if isinstance(digest, str):
             by_digest.setdefault(digest, []).append(first_of[path])
     return [sorted(rows) for rows in by_digest.values() if len(rows) > 1]

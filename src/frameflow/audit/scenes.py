@@ -8,7 +8,7 @@ two empty pictures are not one scene for being dark or empty.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,8 @@ _FRAMES = 8
 _COARSE = 4
 _BLOCK = 512
 
-Span = tuple[Path, float | None, float | None, Region | None]
+Part = tuple[float | None, float | None, Region | None]
+"""What of a video a sample shows: start and end in seconds, and the region."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +69,35 @@ def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backg
         workers: how many are read at once; the machine's cores by default.
     """
     workers = _checked_workers(workers)
-    spans = [(manifest.path(s), s.start, s.end, s.region) for s in manifest]
-    distinct = list(dict.fromkeys(spans))
-
-    def read(span: Span) -> np.ndarray | VideoError:
-        try:
-            return _background(*span)
-        except VideoError as error:
-            return error
-
-    found: dict[Span, np.ndarray | VideoError] = {}
-    results = in_threads(read, distinct, workers=workers, name="background")
+    parts = parts_of(manifest)
+    distinct = [(path, part) for path, own in parts.items() for part in own]
+    found: dict[tuple[Path, Part], np.ndarray | VideoError] = {}
+    results = in_threads(lambda one: background(*one), distinct, workers=workers, name="background")
     with progress("Comparing scenes", total=len(distinct)) as advance:
-        for span, result in zip(distinct, results):
-            found[span] = result
+        for one, result in zip(distinct, results):
+            found[one] = result
             advance()
+    return gathered(manifest, found)
+
+
+def parts_of(manifest: Manifest) -> dict[Path, list[Part]]:
+    """What the samples show of each video, each part once."""
+    parts: dict[Path, dict[Part, None]] = {}
+    for sample in manifest:
+        own = parts.setdefault(manifest.path(sample), {})
+        own[sample.start, sample.end, sample.region] = None
+    return {path: list(own) for path, own in parts.items()}
+
+
+def gathered(
+    manifest: Manifest, found: Mapping[tuple[Path, Part], np.ndarray | VideoError]
+) -> Backgrounds:
+    """The backgrounds of the samples, from those of the parts that they show."""
     pictures: list[np.ndarray] = []
     rows: list[int] = []
     failed: dict[int, VideoError] = {}
-    for row, span in enumerate(spans):
-        result = found[span]
+    for row, sample in enumerate(manifest):
+        result = found[manifest.path(sample), (sample.start, sample.end, sample.region)]
         if isinstance(result, VideoError):
             failed[row] = result
         else:
@@ -98,16 +108,19 @@ def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backg
     return Backgrounds(np.array(rows, dtype=np.int64), stacked, failed)
 
 
-def _background(
-    path: Path, start: float | None, end: float | None, region: Region | None
-) -> np.ndarray:
+def background(path: Path, part: Part) -> np.ndarray | VideoError:
+    """(32, 64, 3) float32, 0 to 255, or why it cannot be seen."""
+    start, end, region = part
     request = ClipRequest(
         sampling=Sampling(strategy="uniform", frames=_FRAMES),
         size=(_WIDTH, _HEIGHT),
         fit="squash",
         interpolation="area",
     )
-    (clip,) = read_clips(path, request, start=start, end=end, region=region)
+    try:
+        (clip,) = read_clips(path, request, start=start, end=end, region=region)
+    except VideoError as error:
+        return error
     return np.median(clip.frames[clip.mask], axis=0).astype(np.float32)
 
 

@@ -14,9 +14,11 @@ from frameflow.cli import (
     explore,
 )
 from frameflow.cli._common import (
+    Address,
     AsJson,
     ManifestFile,
     OutManifest,
+    RunnerName,
     print_counts,
     print_json,
     print_table,
@@ -93,7 +95,9 @@ def groups(
 @app.command()
 def check(
     manifest: ManifestFile,
-    workers: Annotated[int | None, typer.Option(help="Videos checked at once.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Videos checked at once; with --runner ray: processes.")
+    ] = None,
     content: Annotated[
         bool, typer.Option(help="Look for clips of one scene on both sides of a split.")
     ] = True,
@@ -102,19 +106,29 @@ def check(
         bool, typer.Option("--labels", help="Only: do labels and frames belong together?")
     ] = False,
     as_json: AsJson = False,
+    runner: RunnerName = "local",
+    address: Address = None,
 ) -> None:
     """Open every video, count labels, find leaks. Exit code 1 where something is wrong."""
     from frameflow.audit.frame_labels import FrameLabelReport, check_labels
     from frameflow.audit.health import HealthReport
     from frameflow.audit.health import check as run_check
+    from frameflow.cluster import cluster_of
     from frameflow.data.manifest import Manifest
+    from frameflow.errors import UsageError
 
     report: HealthReport | FrameLabelReport
+    cluster = cluster_of(runner, address, workers if runner == "ray" else None)
+    if labels and cluster is not None:
+        raise UsageError("--labels looks in this process: leave --runner ray away.")
     if labels:
         report = check_labels(manifest)
     else:
         samples = Manifest.read(manifest, check_files=False)
-        report = run_check(samples, workers=workers, content=content, multilabel=multilabel)
+        threads = workers if cluster is None else None
+        report = run_check(
+            samples, workers=threads, content=content, multilabel=multilabel, cluster=cluster
+        )
     if as_json:
         print_json(report.to_dict())
     else:
