@@ -79,6 +79,9 @@ class Stream(Strict):
     pace: Positive = Field(1, description="dense, first: times the stride, for a slower look")
     gap: Positive = Field(1, description="difference, stack, flow: frames from one to the next")
     gain: float = Field(1.0, gt=0, description="difference, flow: factor")
+    sampling: Sampling | None = Field(
+        None, description="frames of its own, in an ensemble whose members choose them differently"
+    )
 
 
 class Views(Strict):
@@ -131,6 +134,39 @@ class Augment(Strict):
     cutmix: float = Field(0.0, ge=0, description="alpha of cutmix between clips")
 
 
+class Distill(Strict):
+    """What is learnt from another run beside the labels."""
+
+    teacher: str | None = Field(
+        None,
+        description="the folder of a run (or of its `teacher` folder, which holds what it said)",
+    )
+    weight: float | None = Field(
+        None, ge=0, le=1, description="of its soft targets, the labels have the rest; null: 0.5"
+    )
+    temperature: float = Field(2.0, gt=0, description="by which both sides' logits are divided")
+    features: float = Field(
+        0.0, ge=0, description="weight of what its last layer reads, to be found in the own's"
+    )
+    views: Positive | None = Field(
+        None, description="clips its soft targets are the mean of; its own views.test where null"
+    )
+    folds: Count = Field(
+        5,
+        description="frozen teachers: refits by group that speak of clips it learnt from; 0: none",
+    )
+
+    @property
+    def asked(self) -> bool:
+        """Whether the recipe wants a teacher."""
+        return self.teacher is not None or self.weight is not None or self.features > 0
+
+    @property
+    def share(self) -> float:
+        """The weight of the soft targets."""
+        return 0.5 if self.weight is None else self.weight
+
+
 class Train(Strict):
     """How the recognizer learns."""
 
@@ -157,6 +193,7 @@ class Train(Strict):
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     focal: float = Field(2.0, ge=0, description="loss: focal: gamma")
     label_smoothing: Share = Field(0.1, description="of the training targets")
+    distill: Distill = Distill()
     clip_grad: float | None = Field(None, gt=0, description="largest norm of the gradient")
     balance: Literal["none", "weights", "effective", "oversample"] = Field(
         "none", description="of unequal classes: weighed by (effective) number, or drawn oftener"

@@ -17,6 +17,7 @@ from frameflow._overrides import apply_override
 from frameflow._sections import (
     Augment,
     Calibrate,
+    Distill,
     Evaluation,
     Fit,
     Head,
@@ -38,6 +39,7 @@ from frameflow.errors import UsageError, listing, near_names
 __all__ = [
     "Augment",
     "Calibrate",
+    "Distill",
     "Evaluation",
     "Fit",
     "Head",
@@ -99,6 +101,11 @@ class Recipe(Strict):
     def _parts_fit_together(self) -> "Recipe":
         if self.train.solver != "epochs" and self.train.learn:
             raise ValueError(f"train.solver {self.train.solver} is for frozen backbones")
+        if self.train.solver != "epochs" and self.train.distill.asked:
+            raise ValueError(
+                f"train.solver {self.train.solver} learns from labels alone: "
+                "a teacher (train.distill) needs train.solver: epochs"
+            )
         if any(stream.cut for stream in self.streams) and not self.train.learn:
             raise ValueError(
                 "a stream has a cut, but nothing learns: name the parts in train.learn, "
@@ -109,6 +116,14 @@ class Recipe(Strict):
                 f"augment needs backbones that learn from videos; here they are {self.way}: "
                 "set train.learn, or store several views (views.train, views.flip)"
             )
+        own = [stream.sampling for stream in self.streams if stream.sampling is not None]
+        if own and (self.head.name != "ensemble" or len(own) < len(self.streams)):
+            raise ValueError(
+                "a stream's own sampling is for the members of an ensemble, then of all streams: "
+                "set sampling"
+            )
+        if own:
+            return self  # each member was checked with its sampling
         paces = [stream.pace for stream in self.streams if stream.pace > 1]
         if paces and self.sampling.strategy not in ("dense", "first"):
             raise ValueError("pace needs sampling.strategy dense or first")

@@ -33,7 +33,7 @@ def test_training_draws_every_view_of_the_right_sample() -> None:
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(20):
-        features, mask, _ = examples.batch(np.array([9, 0, 4]), rng)
+        features, mask, *_ = examples.batch(np.array([9, 0, 4]), rng)
         values = features[:, 0, 0].int().numpy()
         assert (values % 100 == [29, 20, 24]).all()
         assert mask.all()

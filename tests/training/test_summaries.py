@@ -46,8 +46,8 @@ def test_a_summary_decides_as_the_head_does(name: str, views: int) -> None:
     rows = np.array([4, 0, 8])
     for seed in (None, 1):  # without and with views drawn at random
         draws = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
-        features, mask, _ = examples.batch(rows, draws[0])
-        summary, visible, _ = made[0].batch(rows, draws[1])
+        features, mask, *_ = examples.batch(rows, draws[0])
+        summary, visible, *_ = made[0].batch(rows, draws[1])
         torch.testing.assert_close(Decider(head)(summary, visible), head(features.float(), mask))
     np.testing.assert_array_equal(made[0].targets, examples.targets)
 
@@ -60,8 +60,8 @@ def test_rows_and_every_view_keep_their_places() -> None:
     made = summarised(head, examples, None)
     assert made is not None
     everything = np.arange(len(examples))
-    features, mask, _ = examples.batch(everything, None)
-    summary, visible, _ = made[0].batch(everything, None)
+    features, mask, *_ = examples.batch(everything, None)
+    summary, visible, *_ = made[0].batch(everything, None)
     torch.testing.assert_close(Decider(head)(summary, visible), head(features.float(), mask))
 
 

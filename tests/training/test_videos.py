@@ -95,7 +95,7 @@ def same(one, other) -> bool:
 
 def test_a_batch_has_the_frames_of_each_stream_masks_and_targets(make, made_videos) -> None:
     examples = make(TWO, "sampling.strategy=first", "sampling.frames=8", purpose="test")
-    inputs, mask, targets = examples.batch(ALL[::2], None)
+    inputs, mask, targets, _ = examples.batch(ALL[::2], None)
     assert [tuple(images.shape) for images in inputs] == [(3, 8, 32, 32, 3), (3, 8, 48, 48, 3)]
     assert all(images.dtype == torch.uint8 for images in inputs)
     assert mask.sum(1).tolist() == [6, 6, 6]  # the videos have six frames

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from frameflow.config import Train
 from frameflow.errors import FrameFlowError
 from frameflow.training import _checkpoint
 from frameflow.training._team import team, together
+from frameflow.training.distill import Distilled, Hinted
 from frameflow.training.examples import Batch
 from frameflow.training.history import Fitted
 from frameflow.training.loop import fit
+from frameflow.training.losses import make_loss
 
 # Clips read ahead in threads and one by one; losses that weigh their samples; parts of 3 and 2.
 SETTINGS = {
@@ -29,6 +32,11 @@ SETTINGS = {
     "oversample": Train(
         epochs=3, batch_size=3, optimizer="sgd", lr=0.05, balance="oversample",
         learn=({"parts": ("*",), "lr": 1.0},), precision="float32", schedule="constant",
+    ),
+    "taught": Train(
+        epochs=2, batch_size=5, lr=0.02, precision="float32", label_smoothing=0,
+        learn=({"parts": ("*",), "lr": 1.0},),
+        distill={"teacher": "run", "weight": 0.7, "features": 0.5},
     ),
 }  # fmt: skip
 
@@ -46,6 +54,29 @@ class Counted(TinyVideos):
         return super().batch(rows, rng)
 
 
+class Taught(Counted):
+    """A teacher speaks of some of them: soft targets, and two features."""
+
+    def __init__(self, samples: int) -> None:
+        super().__init__(samples)
+        rng = np.random.default_rng(7)
+        soft = rng.dirichlet(np.ones(3), samples)
+        soft[::4] = np.nan
+        self.taught = np.hstack([soft, rng.normal(size=(samples, 2))]).astype(np.float32)
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        return super().batch(rows, rng)._replace(taught=torch.from_numpy(self.taught[rows]))
+
+
+def taught(module: TinyClips) -> dict[str, object]:
+    """What `fit` takes of a training with a teacher."""
+    settings = SETTINGS["taught"]
+    torch.manual_seed(3)
+    hinted = Hinted(module, SimpleNamespace(classifier=module.out), 2)
+    loss = Distilled(make_loss(settings, np.arange(3)), settings.distill, 3, multilabel=False)
+    return {"module": hinted, "loss": loss, "training": Taught(22)}
+
+
 def module_without_dropout(seed: int = 0) -> TinyClips:
     """Dropout is drawn in each process for its own samples, so it differs."""
     module = tiny_module(seed)
@@ -59,8 +90,11 @@ def learn(name: str, folder: Path | None, **options: bool) -> tuple[TinyClips, F
     module = module_without_dropout(seed=team().rank)  # the first one's weights are those of all
     validation = Counted(11, seed=1)
     training = Counted(22, workers=0 if name == "oversample" else 2)
+    given = {"module": module, "training": training}
+    if name == "taught":
+        given = taught(module)
     fitted = fit(
-        module, training, validation, SETTINGS[name], backbones=[module.backbone],
+        **given, validation=validation, settings=SETTINGS[name], backbones=[module.backbone],
         folder=folder, **options,
     )  # fmt: skip
     return module, fitted, validation

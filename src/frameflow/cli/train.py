@@ -16,9 +16,11 @@ from frameflow.cli._common import (
     RecipeName,
     RunFolder,
     Seed,
+    Store,
     Videos,
     print_json,
     print_table,
+    use_store,
 )
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A new folder to write.")]
@@ -28,6 +30,7 @@ Classes = Annotated[
 
 
 def train(
+    context: typer.Context,
     videos: Annotated[
         str | None,
         typer.Argument(help="A folder of class folders, or a manifest (.csv, .parquet)."),
@@ -46,6 +49,9 @@ def train(
     shots: Annotated[
         int | None, typer.Option(help="Learn from so many clips of each class only.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn what this run says of the clips too.")
+    ] = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only try learning rates and show the loss.")
     ] = False,
@@ -55,8 +61,10 @@ def train(
     processes: Annotated[
         int | None, typer.Option(help="Share the work between so many processes.")
     ] = None,
+    store: Store = None,
 ) -> None:
     """Train a recognizer and evaluate it on clips of groups it has never seen."""
+    use_store(context, store)
     from frameflow.config import load_recipe
     from frameflow.errors import UsageError
     from frameflow.training.pipeline import find_lr as run_find_lr
@@ -66,23 +74,26 @@ def train(
 
     if resume is not None:
         flags = (allow_leak or None, find_lr or None)
-        others = (overrides or None, out, fold, classes, seed, init, shots, *flags)
+        others = (overrides or None, out, fold, classes, seed, init, shots, teacher, *flags)
         if recipe != "default" or any(option is not None for option in others):
             raise UsageError(
-                "--resume goes on as the run began: it takes no option but --engine, --processes."
+                "--resume goes on as the run began: it takes no option but --engine, --processes, "
+                "--store."
             )
         if not _started(processes, lambda: Run(resume).recipe):
             _tell(resume_run(resume, engine=engine))
         return
     if videos is None:
         raise UsageError("Name a folder of class folders or a manifest: frameflow train VIDEOS/")
-    if find_lr and (out is not None or shots is not None):
-        raise UsageError("--find-lr makes no run: leave --out and --shots away.")
+    if find_lr and any(option is not None for option in (out, shots, teacher)):
+        raise UsageError("--find-lr makes no run: leave --out, --shots and --teacher away.")
     if find_lr and processes is not None:
         raise UsageError("--find-lr runs in one process: leave --processes away.")
     if _started(processes, lambda: load_recipe(recipe, overrides or ())):
         return
-    start: Callable[..., Any] = run_find_lr if find_lr else partial(run_train, out=out, shots=shots)
+    start: Callable[..., Any] = (
+        run_find_lr if find_lr else partial(run_train, out=out, shots=shots, teacher=teacher)
+    )
     found = start(
         videos,
         recipe=recipe,

@@ -7,7 +7,14 @@ from typing import Any
 from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest
 from frameflow.evaluation._markdown import bullets, code, plain, table
-from frameflow.evaluation._words import bad_reasons, counted, labels, multilabel, plural
+from frameflow.evaluation._words import (
+    bad_reasons,
+    counted,
+    labels,
+    multilabel,
+    plural,
+    teacher_words,
+)
 from frameflow.evaluation.frame_predictions import has_frames
 
 Metrics = Mapping[str, Any]
@@ -153,6 +160,8 @@ def procedure(metrics: Metrics, recipe: Recipe) -> list[str]:
         f"{train.weight_decay:g}, batches of {train.batch_size}, {train.loss} loss, label "
         f"smoothing {train.label_smoothing:g}.",
     ]
+    if metrics.get("teacher"):
+        lines.append(f"Taught by another run: {plain(teacher_words(metrics))}.")
     if record:
         best = record["best"]
         early = ", stopped early" if record["stopped_early"] else ""

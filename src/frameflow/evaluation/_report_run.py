@@ -135,7 +135,10 @@ def commands(metrics: Metrics) -> list[str]:
     """What repeats the training from the run's own files, and what repeats this evaluation."""
     run = shlex.quote(metrics["run"])
     allow = " --allow-leak" if metrics["leaky"] else ""
-    train = f"frameflow train {run}/manifest.csv --recipe {run}/recipe.yaml --out again{allow}"
+    taught = f" --teacher {run}/teacher" if metrics.get("teacher") else ""
+    train = (
+        f"frameflow train {run}/manifest.csv --recipe {run}/recipe.yaml{taught} --out again{allow}"
+    )
     own = metrics["manifest"] == "manifest.csv"
     scored = "" if own else f" {shlex.quote(metrics['manifest'])}"
     split = "" if metrics["split"] == "test" else f" --split {metrics['split']}"

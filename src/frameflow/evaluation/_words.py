@@ -164,6 +164,7 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
         ("Classes", _classes(metrics)),
         ("Seed", str(metrics["seed"])),
         ("Recipe", metrics["recipe"]),
+        *([("Teacher", teacher_words(metrics))] if metrics.get("teacher") else []),
         ("Backbone", weights(metrics)),
         ("Engine", f"{metrics['engine']}, {metrics['precision']}"),
         (
@@ -183,6 +184,28 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
     rows.append(("Versions", ", ".join(f"{n} {v}" for n, v in metrics["versions"].items())))
     rows.append(("Date", metrics["date"]))
     return rows
+
+
+def teacher_words(metrics: Metrics) -> str:
+    """Which run the model has learnt from beside the labels, and how."""
+    said = metrics["teacher"]
+    parts = [
+        f"{said['run']} (recipe {said['recipe']}, digest {said['digest']}), "
+        f"{plural(said['views'], 'clip')} a sample",
+        f"its soft targets weigh {said['weight']:g} at temperature {said['temperature']:g}",
+    ]
+    if said["features"]:
+        parts.append(f"its features {said['features']:g}")
+    if said["learnt"]:
+        how = f"refits without their group speak of {said['refitted']} of these"
+        left = "which makes its soft targets of them too sure"
+        parts.append(
+            f"it had learnt from {said['learnt']} of {said['clips']} clips; "
+            f"{how if said['refitted'] else left}"
+        )
+    if said.get("leaky"):
+        parts.append("it has seen clips or groups that are scored")
+    return "; ".join(parts)
 
 
 def _classes(metrics: Metrics) -> str:

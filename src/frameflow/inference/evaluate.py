@@ -111,8 +111,10 @@ def evaluate(
         split=scored.split,
         allow=allow_leak,
     )
-    if not scored.foreign:  # it began with a run that had seen these clips
-        leaky = leaky or bool(recognizer.extra.get("init", {}).get("leaky"))
+    if not scored.foreign:  # it began with, or learnt from, a run that had seen these clips
+        leaky = leaky or any(
+            bool(recognizer.extra.get(name, {}).get("leaky")) for name in ("init", "teacher")
+        )
     views = views or recipe.views.test
     into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
     with _store_for(recipe) as store:
@@ -140,6 +142,7 @@ def evaluate(
         "audit": audit_record(recognizer.extra, own, foreign=scored.foreign),
         "timing": timing(),
         "model": model_record(recognizer),
+        "ensemble": recognizer.extra.get("ensemble"),
     }
     metrics |= calibration_figures(recognizer, said, found)
     metrics |= condition_figures(found, scored.manifest, by=columns, seed=recipe.train.seed)
@@ -270,6 +273,7 @@ def _facts(
         "views": len(features.views),
         "seed": recipe.train.seed,
         "recipe": recipe.name,
+        "teacher": recognizer.extra.get("teacher"),
         "run": run.resolve().name,
         "weights": streams,
         "engine": engine,

@@ -12,6 +12,7 @@ from frameflow.models.backbones import Backbone
 from frameflow.training._average import Average
 from frameflow.training._device import Precision, arrange, compiling, training_device
 from frameflow.training._team import team
+from frameflow.training.distill import Distilled
 from frameflow.training.examples import Batch
 from frameflow.training.losses import Loss, right
 from frameflow.training.optimizer import make_optimizer
@@ -73,13 +74,17 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        inputs, mask, targets = batch.on(self.device)
+        inputs, mask, targets, taught = batch.on(self.device)
         with compiling(self.settings), self.precision.autocast():
             logits = self._forward(inputs, mask)
         logits = logits.float()
         if count is not None:
             logits, targets = self.team.join(logits, count), self.team.join(targets, count)
-        cost = self.loss(logits, targets)
+        if isinstance(self.loss, Distilled) and taught is not None:
+            taught = taught if count is None else self.team.join(taught, count)
+            cost, logits = self.loss.of(logits, targets, taught)
+        else:
+            cost = self.loss(logits, targets)
         self.precision.scaler.scale(cost if share == 1.0 else cost * share).backward()
         return cost.detach(), right(logits.detach(), targets).sum()
 

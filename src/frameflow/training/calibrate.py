@@ -172,22 +172,55 @@ def _of_inner_folds(
         )
     if recipe.calibration.folds < 2:
         raise NothingHeldOut("there is no validation sample, and calibration.folds is below 2.")
-    if len(samples) < FEW:
-        raise NothingHeldOut(f"{len(samples)} training samples are too few (at least {FEW}).")
-    units = len({sample.group or sample.video for sample in samples})
-    folds = min(recipe.calibration.folds, units)
-    if folds < 2:
-        raise NothingHeldOut("all training samples are of one group.")
-    started = time.perf_counter()
-    log.info("Training the head on %d inner folds, to calibrate it.", folds)
-    try:
-        found = _study(recognizer, manifest.replace(samples), training, engine, folds)
-    except UsageError as error:  # a fold without which only one class is left
-        raise NothingHeldOut(str(error)) from None
-    log.info("The inner folds took %.1f s.", time.perf_counter() - started)
+    found = out_of_fold(
+        recognizer, manifest.replace(samples), training, engine, recipe.calibration.folds
+    )
+    folds = _folds(samples, recipe.calibration.folds)
     begun = ", from clips the run it began with may have seen" * ("init" in recognizer.extra)
     origin = f"{plural(len(samples), 'training sample')}{_groups(samples)}, each predicted without "
     return HeldOut(samples, found, f"{origin}its fold of {folds}{begun}")
+
+
+def _folds(samples: Sequence[Sample], most: int) -> int:
+    return min(most, len({sample.group or sample.video for sample in samples}))
+
+
+def out_of_fold(
+    recognizer: "Recognizer",
+    manifest: Manifest,
+    training: "Material",
+    engine: "EngineKind",
+    folds: int,
+) -> np.ndarray:
+    """What heads trained as a frozen recognizer's was say of samples that did not teach them.
+
+    Args:
+        recognizer: says recipe, labels and backbones.
+        manifest: the samples of ``training``, in its order.
+        training: what is learnt.
+        engine: what runs the frozen backbone.
+        folds: by group, at most.
+
+    Returns:
+        ``(N, K)`` probabilities.
+
+    Raises:
+        NothingHeldOut: they are too few, of one group, or of one class without a fold.
+    """
+    samples = manifest.samples
+    if len(samples) < FEW:
+        raise NothingHeldOut(f"{len(samples)} training samples are too few (at least {FEW}).")
+    folds = _folds(samples, folds)
+    if folds < 2:
+        raise NothingHeldOut("all training samples are of one group.")
+    started = time.perf_counter()
+    log.info("Training the head on %d inner folds.", folds)
+    try:
+        found = _study(recognizer, manifest, training, engine, folds)
+    except UsageError as error:  # a fold without which only one class is left
+        raise NothingHeldOut(str(error)) from None
+    log.info("The inner folds took %.1f s.", time.perf_counter() - started)
+    return found
 
 
 def _study(

@@ -32,6 +32,7 @@ from frameflow.training.sources import (
     with_groups,
 )
 from frameflow.training.targets import targets_of
+from frameflow.training.teacher import refuse_teacher
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
@@ -103,6 +104,7 @@ def crossval(
     from frameflow.inference._facts import versions
 
     chosen = load_recipe(recipe, overrides)
+    refuse_teacher(chosen, "Cross-validation")
     if seeds < 1:
         raise UsageError(f"seeds ({seeds}) must be > 0.")
     if out is not None:

@@ -18,11 +18,13 @@ class Batch(NamedTuple):
         mask: ``(B, T)`` bool, False where a frame is padding.
         targets: ``(B,)`` int64 classes; or ``(B, K)`` float shares of the classes: clips that
             were mixed, or several labels a clip.
+        taught: what a teacher says of them, see `frameflow.training.distill`; None: there is none.
     """
 
     inputs: torch.Tensor | list[torch.Tensor]
     mask: torch.Tensor
     targets: torch.Tensor
+    taught: torch.Tensor | None = None
 
     def on(self, device: torch.device) -> "Batch":
         """On a device. Half precision is how features are stored; they are learned in float32."""
@@ -31,13 +33,15 @@ class Batch(NamedTuple):
             inputs = [images.to(device) for images in self.inputs]
         else:
             inputs = self.inputs.to(device).float()
-        return Batch(inputs, self.mask.to(device), self.targets.to(device))
+        taught = None if self.taught is None else self.taught.to(device)
+        return Batch(inputs, self.mask.to(device), self.targets.to(device), taught)
 
     def part(self, part: slice) -> "Batch":
         """Some of the samples."""
         inputs = self.inputs
         own = [one[part] for one in inputs] if isinstance(inputs, list) else inputs[part]
-        return Batch(own, self.mask[part], self.targets[part])
+        taught = None if self.taught is None else self.taught[part]
+        return Batch(own, self.mask[part], self.targets[part], taught)
 
 
 class Examples(Protocol):
@@ -139,7 +143,12 @@ class FeatureExamples:
         targets: ``(N,)`` the class of each of ``rows``, or ``(N, K)`` 1 for each label it has.
         rows: which samples of ``features``; None: all.
         every_view: each view is an example.
+
+    Attributes:
+        taught: ``(N, ...)`` float32, what a teacher says of each example; None: there is none.
     """
+
+    taught: np.ndarray | None = None
 
     def __init__(
         self,
@@ -172,6 +181,7 @@ class FeatureExamples:
             torch.from_numpy(features),
             torch.from_numpy(mask),
             torch.from_numpy(self.targets[rows]),
+            None if self.taught is None else torch.from_numpy(self.taught[rows]),
         )
 
     def parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -42,8 +42,8 @@ def start_from(recognizer: "Recognizer", run: Run) -> None:
     log.info("Starting from the backbones of %s; %s.", run.path, why)
 
 
-def refuse_seen(run: Run, manifest: Manifest, *, allow: bool) -> bool:
-    """Whether a run has seen what is to be held out.
+def refuse_seen(run: Run, manifest: Manifest, *, allow: bool, option: str = "--init") -> bool:
+    """Whether a run has seen what is to be held out; ``option`` is what named it.
 
     The test split must share nothing with what the run learned from or was stopped by, validation
     nothing with what it learned from.
@@ -59,8 +59,9 @@ def refuse_seen(run: Run, manifest: Manifest, *, allow: bool) -> bool:
         try:
             found |= leaks_from_training(seen, part, foreign=True, split=split, allow=allow)
         except LeakError as error:
+            cure = " Or train without validation: --set split.val=0." if split == "val" else ""
             raise LeakError(
-                f"--init {run.path} has been trained on what is to be scored. {error}"
+                f"{option} {run.path} has been trained on what is to be scored. {error}{cure}"
             ) from None
     return found
 

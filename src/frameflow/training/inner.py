@@ -14,6 +14,7 @@ from frameflow.errors import UsageError
 from frameflow.evaluation._words import plural
 from frameflow.training.crossval import Samples, read_samples
 from frameflow.training.sources import Source, read_source, with_groups, with_splits
+from frameflow.training.teacher import refuse_teacher
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
@@ -48,6 +49,7 @@ def inner_samples(
         UsageError: bad input, with its cure.
         LeakError: a group stands both in test and outside.
     """
+    refuse_teacher(recipe, what)
     several = recipe.multilabel
     manifest = read_source(source, classes=classes, multilabel=several)
     manifest = manifest.where(lambda sample: bool(sample.label))

@@ -6,7 +6,7 @@ end-to-end  videos                       -> the whole recognizer
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,9 @@ from torch import nn
 
 from frameflow.config import Recipe, Train
 from frameflow.data.manifest import Manifest, Sample
+from frameflow.errors import UsageError
 from frameflow.training._checkpoint import find_checkpoints
+from frameflow.training._random import reproducible
 from frameflow.training._team import team
 from frameflow.training.examples import Examples, FeatureExamples, FeatureSource, in_memory
 from frameflow.training.targets import targets_of
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from frameflow.models.backbones import Backbone
     from frameflow.models.recognizer import Recognizer
     from frameflow.training.history import Fitted
+    from frameflow.training.losses import Loss
 
 log = logging.getLogger(__name__)
 
@@ -158,12 +161,15 @@ def fit_recognizer(
     recipe = recognizer.recipe
     settings = settings or recipe.train
     loss = make_loss(settings, training.targets, multilabel=recipe.multilabel)
+    wrap: Callable[[nn.Module], nn.Module] = _as_it_is
+    if settings.distill.teacher is not None:
+        loss, wrap = _distilled(recognizer, training, settings, loss)
     if recipe.way == "frozen":
         assert isinstance(training, FeatureExamples)
         assert validation is None or isinstance(validation, FeatureExamples)
         fitted = train_head(
             recognizer.head, training, validation, settings,
-            loss=loss, folder=folder, resume=resume,
+            loss=loss, folder=folder, resume=resume, wrap=wrap,
         )  # fmt: skip
     else:
         module = trainee(recognizer)
@@ -172,12 +178,41 @@ def fit_recognizer(
         if team().leads and not (resume and folder and find_checkpoints(folder)):
             prepare_head(recognizer, module, training, settings)
         fitted = fit(
-            module, training, validation, settings,
+            wrap(module), training, validation, settings,
             loss=loss, backbones=learners(recognizer, module), folder=folder, resume=resume,
         )  # fmt: skip
     if team().leads:
         weigh_streams(recognizer, validation)
     return fitted
+
+
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module
+
+
+def _distilled(
+    recognizer: "Recognizer", training: Examples, settings: Train, loss: "Loss"
+) -> "tuple[Loss, Callable[[nn.Module], nn.Module]]":
+    """The loss with a teacher, and what makes the module say what its features are."""
+    from frameflow.training.distill import Distilled, Hinted, last_layer
+
+    said, recipe, classes = (
+        getattr(training, "taught", None),
+        recognizer.recipe,
+        len(recognizer.labels),
+    )
+    if said is None:
+        raise UsageError("train.distill needs what a teacher says of the training samples.")
+    distilled = Distilled(loss, settings.distill, classes, multilabel=recipe.multilabel)
+    if said.shape[1] == classes:
+        return distilled, _as_it_is
+    last_layer(recognizer.head, recipe)
+
+    def wrap(module: nn.Module) -> nn.Module:
+        with reproducible(settings.seed):
+            return Hinted(module, recognizer.head, said.shape[1] - classes)
+
+    return distilled, wrap
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import logging
 import math
 import shlex
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -54,8 +55,9 @@ def train_head(
     loss: Loss | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    wrap: Callable[[nn.Module], nn.Module] = lambda head: head,
 ) -> Fitted:
-    """Train a head on stored features; the arguments are those of `fit`.
+    """Train a head on stored features, as `wrap` makes it; the arguments are those of `fit`.
 
     A head that standardises (it has ``prepare``) sees training features before the first epoch.
     Where it learns from a fixed summary of a clip, that is computed once and not every epoch. A
@@ -72,7 +74,7 @@ def train_head(
     if summaries := summarised(head, training, validation):
         with one_thread():
             return fit(Decider(head), *summaries, settings, loss=loss, folder=folder, resume=resume)
-    return fit(head, training, validation, settings, loss=loss, folder=folder, resume=resume)
+    return fit(wrap(head), training, validation, settings, loss=loss, folder=folder, resume=resume)
 
 
 def fit(
@@ -330,7 +332,7 @@ def predict(
     logits = []
     with closing(load(examples, parts, None, workers=getattr(examples, "workers", 0))) as stream:
         for _, batch in stream:
-            inputs, mask, _ = batch.on(device)
+            inputs, mask = batch.on(device)[:2]
             with autocast():
                 logits.append(model(inputs, mask).float().cpu())
             between()
@@ -376,7 +378,12 @@ def _rarity(targets: np.ndarray) -> np.ndarray:
 
 def _identity(settings: Train, training: Examples, held_out: Examples | None) -> dict[str, Any]:
     """What another training differs in."""
-    return settings.model_dump(mode="json") | {
+    said = settings.model_dump(mode="json")
+    said["distill"] = None
+    if (taught := getattr(training, "taught", None)) is not None:
+        told = zlib.crc32(np.ascontiguousarray(taught).tobytes())
+        said["distill"] = {**settings.distill.model_dump(exclude={"teacher"}), "said": told}
+    return said | {
         "training samples": len(training),
         "validation samples": 0 if held_out is None else len(held_out),
         "batches made ahead": getattr(training, "workers", 0) > 0,

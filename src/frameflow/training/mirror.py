@@ -67,6 +67,12 @@ class Mirror:
         """The target of the mirrored clip; twice gives the target itself."""
         return self.becomes[target] if target.ndim == 0 else target[self.becomes]
 
+    def flipped_taught(self, taught: np.ndarray) -> np.ndarray:
+        """What a teacher says of the mirrored clip: the labels' part is turned, what follows
+        them (features) stays."""
+        classes = len(self.becomes)
+        return np.concatenate([taught[:classes][self.becomes], taught[classes:]])
+
 
 def names_side(label: str) -> bool:
     """Whether one of a label's words names a side or a direction of turning, in English.

@@ -41,7 +41,7 @@ def mix(
         the inputs and masks of the mixed clips (a frame counts if it is real in one of both), and
         ``(B, K)`` float32 targets in the same shares: those of one class a clip sum to 1.
     """
-    targets = _shares(targets, classes)
+    targets = shares_of(targets, classes)
     if not mixup and not cutmix:
         return list(inputs), mask, targets
     cut = bool(rng.random() < 0.5) if mixup and cutmix else not mixup
@@ -59,7 +59,8 @@ def mix(
     return mixed, mask | mask[others], targets * share + targets[others] * (1 - share)
 
 
-def _shares(targets: Tensor, classes: int) -> Tensor:
+def shares_of(targets: Tensor, classes: int) -> Tensor:
+    """``(B,)`` classes or ``(B, K)`` shares to ``(B, K)`` float32 shares."""
     return functional.one_hot(targets, classes).float() if targets.ndim == 1 else targets.float()
 
 

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,12 @@ from frameflow.audit.summary import Origin, split_audit
 from frameflow.config import Recipe, dump_recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.data.splits import refuse_leaks
-from frameflow.errors import FrameFlowError, UsageError
+from frameflow.errors import UsageError
+from frameflow.training._asking import ask, check_teacher
 from frameflow.training._bad import Bad, write_bad
 from frameflow.training._random import reproducible
 from frameflow.training._record import Recorder, write_audit
+from frameflow.training._sets import Sets, read_sets
 from frameflow.training._team import Team, team, together
 from frameflow.training._words import learner_words, told
 from frameflow.training.init import refuse_seen, start_from
@@ -31,14 +32,13 @@ from frameflow.training.sources import (
     with_groups,
     with_splits,
 )
+from frameflow.training.teacher import FOLDER, Teacher, record, refuse_teacher, with_teacher
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
-    from frameflow.features.extract import Purpose
     from frameflow.models.recognizer import Recognizer
     from frameflow.training.examples import Examples
     from frameflow.training.history import Fitted
-    from frameflow.training.learning import Material
     from frameflow.training.lr_range import LrRange
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def train(
     allow_leak: bool = False,
     init: str | os.PathLike[str] | Run | None = None,
     shots: int | None = None,
+    teacher: str | os.PathLike[str] | Run | None = None,
 ) -> Run:
     """Train a recognizer and evaluate it on clips of groups it has never seen.
 
@@ -72,11 +73,13 @@ def train(
         classes: only these labels, or the first so many.
         seed: replaces the recipe's ``train.seed``; it also decides the split, where one is made.
         engine: what runs the frozen backbone: auto, torch, onnxruntime, openvino.
-        allow_leak: go on with a group in two splits, or with a test split that ``init`` was
-            trained on; every report then says so.
+        allow_leak: go on with a group in two splits, or with a test split that ``init`` or the
+            teacher was trained on; every report then says so.
         init: start from this run: its backbones, and its head where the labels are the same.
         shots: keep so many training clips of each class and no validation, see
             `frameflow.training.shots`.
+        teacher: a run whose soft targets are learnt beside the labels, as ``train.distill`` says,
+            see `frameflow.training.distill`.
 
     Returns:
         The run, trained and evaluated. Where `torchrun` started several processes, all but the
@@ -84,7 +87,7 @@ def train(
 
     Raises:
         UsageError: bad input, with its cure.
-        LeakError: a group stands in two splits, or ``init`` has seen the test split.
+        LeakError: a group stands in two splits, or ``init`` or the teacher has seen the test split.
         FrameFlowError: too many videos cannot be read, or the training diverged.
 
     Example:
@@ -95,6 +98,8 @@ def train(
     chosen = load_recipe(recipe, overrides)
     if seed is not None:
         chosen = load_recipe(chosen, [f"train.seed={seed}"])
+    named = teacher if teacher is None or isinstance(teacher, Run) else Path(teacher)
+    chosen = with_teacher(chosen, recipe, named)
     begin = init if init is None or isinstance(init, Run) else Run(init)
     with together(shared=chosen.way != "frozen") as processes:
         if not processes.leads:
@@ -105,7 +110,10 @@ def train(
             source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak,
             shots=shots,
         )  # fmt: skip
-        run = _begin(source, chosen, *prepared, out=out, begin=begin)
+        said = None
+        if chosen.train.distill.teacher is not None:
+            said = ask(chosen, prepared[0], engine=engine)
+        run = _begin(source, chosen, *prepared, out=out, begin=begin, said=said)
         processes.share(run.path)
         return _finish(run, prepared[1], engine=engine, resume=False)
 
@@ -118,6 +126,7 @@ def _begin(
     *,
     out: str | os.PathLike[str] | None,
     begin: Run | None,
+    said: Teacher | None,
 ) -> Run:
     """The folder of a new run, with all that is needed to go on with it."""
     if chosen.name == "default" and len(manifest) < FEW:
@@ -128,6 +137,8 @@ def _begin(
     write_text(path / "recipe.yaml", dump_recipe(chosen))
     if begin is not None:
         recognizer.save(path / START)  # a resumed training begins as this one does
+    if said is not None:
+        said.save(path / FOLDER, leaky=recognizer.extra["teacher"]["leaky"])
     write_audit(path, recognizer.extra["audit"], data=name_of(source))
     manifest.write(path / "manifest.csv")  # last: from here on the run can be resumed
     return Run(path)
@@ -162,13 +173,14 @@ def find_lr(
     from frameflow.training.lr_range import lr_range
 
     chosen = load_recipe(recipe, overrides)
+    refuse_teacher(chosen, "A range test")
     if seed is not None:
         chosen = load_recipe(chosen, [f"train.seed={seed}"])
     begin = init if init is None or isinstance(init, Run) else Run(init)
     manifest, recognizer = _prepare(
         source, chosen, classes=classes, fold=fold, begin=begin, allow_leak=allow_leak
     )
-    sets, _ = _read(recognizer, manifest, engine=engine, held_out=False)
+    sets, _ = read_sets(recognizer, manifest, engine=engine, held_out=False)
     training = examples_of(sets.training, chosen, recognizer.labels)
     module = trainee(recognizer)
     prepare_head(recognizer, module, training, chosen.train)
@@ -208,6 +220,9 @@ def _prepare(
     refuse_leaks(manifest, allow=allow_leak, folder=scanned)
     if begin is not None:
         recognizer.extra["init"]["leaky"] = refuse_seen(begin, manifest, allow=allow_leak)
+    if recipe.train.distill.teacher is not None:
+        seen = check_teacher(recognizer, manifest, allow=allow_leak)
+        recognizer.extra["teacher"] = {"leaky": seen}
     scene_pairs = None if manifest.has_groups else warn_of_shared_scenes(manifest)
     groups: Origin = "found" if found else "given" if manifest.has_groups else "none"
     recognizer.extra["audit"] = split_audit(manifest, groups=groups, scene_pairs=scene_pairs)
@@ -257,12 +272,12 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     from frameflow.inference.evaluate import evaluate
 
     if not team().leads:
-        sets, _ = _read(recognizer, run.manifest, engine=engine)
+        sets, _ = read_sets(recognizer, run.manifest, engine=engine, run=run.path)
         _fit(run, recognizer, sets, resume=resume)
         return run
     manifest, recorder = run.manifest, Recorder(run.path)
     with recorder.extraction():
-        sets, bad = _read(recognizer, manifest, engine=engine)
+        sets, bad = read_sets(recognizer, manifest, engine=engine, run=run.path)
     write_bad(run.path, bad)
     fitted = _train(run, recognizer, sets, recorder, engine=engine, resume=resume)
     log.info(told(fitted, run.recipe))
@@ -280,47 +295,10 @@ def _finish(run: Run, recognizer: "Recognizer", *, engine: "EngineKind", resume:
     return Run(run.path)
 
 
-@dataclass(frozen=True)
-class _Sets:
-    """What is learned from, and what decides when to stop."""
-
-    training: "Material"
-    validation: "Material | None"
-
-
-def _read(
-    recognizer: "Recognizer", manifest: Manifest, *, engine: "EngineKind", held_out: bool = True
-) -> tuple[_Sets, list[Bad]]:
-    """The training and validation samples; the test is left to evaluation."""
-    from frameflow.training.learning import read_material
-
-    recipe = recognizer.recipe
-    limit = recipe.max_bad * len(manifest)  # of the whole, lest one bad video of few stop the job
-
-    def material(split: str, purpose: "Purpose") -> "Material":
-        part = manifest.split(split)
-        share = min(1.0, limit / len(part))
-        return read_material(recognizer, part, purpose=purpose, engine=engine, max_bad=share)
-
-    training = material("train", "train")
-    bad = [Bad.of(entry, "train") for entry in training.bad]
-    if not (held_out and len(manifest.split("val"))):
-        return _Sets(training, None), bad
-    validation = material("val", "test")
-    bad += [Bad.of(entry, "val") for entry in validation.bad]
-    if len(bad) > limit:
-        raise FrameFlowError(
-            f"{len(bad)} of {len(manifest)} videos cannot be read, more than max_bad "
-            f"({recipe.max_bad:g}) allows. `frameflow data check {manifest.source}` lists all of "
-            f"them; mend or remove them, or raise max_bad."
-        )
-    return _Sets(training, validation), bad
-
-
 def _train(
     run: Run,
     recognizer: "Recognizer",
-    sets: _Sets,
+    sets: Sets,
     recorder: Recorder,
     *,
     engine: "EngineKind",
@@ -342,6 +320,8 @@ def _train(
         "training": recorded | ({"processes": processes} if processes > 1 else {}),
         **measure_clips(run.manifest),  # as long are the windows of a long video
     }
+    if (about := record(run.path, run.recipe)) is not None:
+        recognizer.extra["teacher"] = about
     recognizer.extra |= calibrate(
         recognizer.eval(), run.manifest, sets.training, sets.validation, validation, engine=engine
     )
@@ -350,7 +330,7 @@ def _train(
 
 
 def _fit(
-    run: Run, recognizer: "Recognizer", sets: _Sets, *, resume: bool
+    run: Run, recognizer: "Recognizer", sets: Sets, *, resume: bool
 ) -> "tuple[Fitted, Examples | None]":
     """Train the recognizer: what several processes do together; the validation examples too."""
     from frameflow.training.learning import examples_of, fit_recognizer

@@ -58,7 +58,7 @@ def _of(head: nn.Module, examples: FeatureExamples) -> FeatureExamples:
             parts.append(_summaries(head, features, mask))
         views.append(np.concatenate(parts))
     made = FeatureExamples(ArrayFeatures(np.stack(views)[:, :, None]), examples.targets, rows=place)
-    made.views = examples.views
+    made.views, made.taught = examples.views, examples.taught
     return made
 
 

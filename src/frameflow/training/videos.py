@@ -28,7 +28,7 @@ from frameflow.training.augment import Changes, draw
 from frameflow.training.cache import DamagedFrames, FrameStore
 from frameflow.training.examples import Batch
 from frameflow.training.mirror import Mirror
-from frameflow.training.mixing import mix
+from frameflow.training.mixing import mix, shares_of
 from frameflow.training.targets import targets_of
 from frameflow.video.clip import Clip
 
@@ -233,7 +233,13 @@ class ClipExamples:
         targets: ``(N,)`` class numbers or ``(N, K)`` float, of each of ``rows``.
         rows: which samples; None: all.
         every_view: each view is an example.
+
+    Attributes:
+        taught: ``(N, K or more)`` float32, what a teacher says of each example: of the labels
+            first; None: there is none.
     """
+
+    taught: np.ndarray | None = None
 
     def __init__(
         self,
@@ -278,17 +284,21 @@ class ClipExamples:
         made = self._made(rows, seeds)
         if rng is None or not self._mixes:
             return made
-        videos, augment = self.videos, self.videos.augment
+        classes, augment = len(self.videos.labels), self.videos.augment
+        targets = made.targets
+        if made.taught is not None:  # is mixed in the same shares
+            targets = torch.cat([shares_of(targets, classes), made.taught], dim=1)
         inputs, mask, targets = mix(
             list(made.inputs),
             made.mask,
-            made.targets,
-            classes=len(videos.labels),
+            targets,
+            classes=classes,
             mixup=augment.mixup,
             cutmix=augment.cutmix,
             rng=rng,
         )
-        return Batch(inputs, mask, targets)
+        taught = None if made.taught is None else targets[:, classes:]
+        return Batch(inputs, mask, targets[:, :classes], taught)
 
     def part(self, rows: np.ndarray, rng: np.random.Generator, part: slice) -> Batch:
         """``batch(rows, rng).part(part)``, of which only the part is read.
@@ -307,15 +317,18 @@ class ClipExamples:
         videos = self.videos
         read = [self._one(row, seed) for row, seed in zip(rows.tolist(), seeds)]
         inputs = [
-            torch.from_numpy(np.stack([images[n] for images, _, _ in read]))
+            torch.from_numpy(np.stack([images[n] for images, *_ in read]))
             for n in range(len(videos.sizes))
         ]
-        mask = torch.from_numpy(np.stack([mask for _, mask, _ in read]))
-        targets = torch.from_numpy(np.stack([target for _, _, target in read]))
-        return Batch(inputs, mask, targets)
+        mask = torch.from_numpy(np.stack([one[1] for one in read]))
+        targets = torch.from_numpy(np.stack([one[2] for one in read]))
+        taught = [one[3] for one in read if one[3] is not None]
+        return Batch(inputs, mask, targets, torch.from_numpy(np.stack(taught)) if taught else None)
 
-    def _one(self, row: int, seed: int | None) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-        """The images of one clip for each stream, its mask and its target."""
+    def _one(
+        self, row: int, seed: int | None
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray | None]:
+        """The images of one clip for each stream, its mask, its target, and what is taught."""
         videos, target = self.videos, self.targets[row]
         sample, view = int(self.rows[row]), int(self.views[row])
         rng, changes = None, Changes()
@@ -330,10 +343,12 @@ class ClipExamples:
             if id(clip) not in changed:  # streams that share a reading share its changes
                 changed[id(clip)] = clip.unpack(changes.apply(clip.pack(), size=size))
             images.append(stream_images(stream, changed[id(clip)]))
+        taught = None if self.taught is None else self.taught[row]
         if changes.flip:
             target = videos.mirror.flipped(target)
+            taught = None if taught is None else videos.mirror.flipped_taught(taught)
         mask = np.logical_and.reduce([clip.mask for clip in clips])  # as of stored features
-        return images, mask, np.asarray(target)
+        return images, mask, np.asarray(target), taught
 
 
 class VideoExamples(ClipExamples):
