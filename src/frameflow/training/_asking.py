@@ -5,11 +5,11 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from frameflow.config import Recipe
+from frameflow.config import Recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.errors import UsageError, listing
 from frameflow.evaluation._words import plural
@@ -19,6 +19,7 @@ from frameflow.training.teacher import OPTION, Teacher, is_stored, taught
 
 if TYPE_CHECKING:
     from frameflow.features.engines import EngineKind
+    from frameflow.models.heads.ensemble import EnsembleHead
     from frameflow.models.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
@@ -158,21 +159,22 @@ def _refitted(
     from frameflow.training.learning import read_material
 
     settings = recipe.train.distill
+    log.info("It has learnt from %d of them: refits without their group speak of these.", count)
+    shares: dict[str, np.ndarray] = {}
     try:
-        recognizer = run.recognizer()
-        views = recognizer.recipe.views
-        if settings.views:
-            views = views.model_copy(update={"test": settings.views})
-        recognizer.recipe = recognizer.recipe.model_copy(update={"views": views})
-        if recognizer.recipe.way != "frozen":
-            raise NothingHeldOut("to train its backbone again on inner folds would take too long")
-        training = read_material(recognizer, own, purpose="train", engine=engine, max_bad=1.0)
-        kept = own.replace(training.samples)
-        training = taught(training, run.path, recognizer.recipe, recognizer.labels, kept)
-        log.info(
-            "It has learnt from %d of them, so refits without their group speak of these.", count
-        )
-        shares = out_of_fold(recognizer, kept, training, engine, settings.folds)
+        for one, weight in _parts(run):
+            views = one.recipe.views
+            if settings.views:
+                views = views.model_copy(update={"test": settings.views})
+            one.recipe = one.recipe.model_copy(update={"views": views})
+            if one.recipe.way != "frozen":
+                raise NothingHeldOut("to train its backbone again on inner folds would take long")
+            training = read_material(one, own, purpose="train", engine=engine, max_bad=1.0)
+            kept = own.replace(training.samples)
+            training = taught(training, run.path, one.recipe, one.labels, kept)
+            found = out_of_fold(one, kept, training, engine, settings.folds)
+            for index, key in sample_keys(kept)[0].items():
+                shares[key] = shares.get(key, 0.0) + (weight * found[index]).astype(np.float32)
     except NothingHeldOut as nothing:
         log.warning(
             "The teacher has learnt from %d of these clips, and cannot be refitted without them "
@@ -180,8 +182,22 @@ def _refitted(
             count, str(nothing).rstrip("."),
         )  # fmt: skip
         return {}
-    keys, _ = sample_keys(kept)
-    return {key: shares[index].astype(np.float32) for index, key in keys.items()}
+    return shares
+
+
+def _parts(run: Run) -> "list[tuple[Recognizer, float]]":
+    """What can be refitted, and its weight: the run itself, or the members of an ensemble."""
+    from frameflow.models.recognizer import build_recognizer
+
+    whole = run.recognizer()
+    if whole.recipe.head.name != "ensemble":
+        return [(whole, 1.0)]
+    head, parts = cast("EnsembleHead", whole.head), []
+    for member, weight in zip(head.members, head.log_weights.exp().tolist()):
+        recipe = load_recipe(run.path / "members" / member["name"] / "recipe.yaml")
+        backbones = [whole.backbones()[place] for place in member["streams"]]
+        parts.append((build_recognizer(recipe, whole.labels, backbones=backbones), weight))
+    return parts
 
 
 def _features(
