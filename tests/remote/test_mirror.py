@@ -1,4 +1,4 @@
-"""Copies: whole or absent, as new as what they are copies of, bounded, never taken from a reader."""
+"""Copies: whole or absent, as new as their objects, bounded, and never taken from a reader."""
 
 import errno
 import subprocess

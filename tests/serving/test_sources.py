@@ -57,6 +57,10 @@ def test_what_lies_below_is_found(root: Path, text: str, found: str) -> None:
         ("out/secret.mp4", 403),
         ("dangling.mp4", 403),
         ("..\\secret.mp4", 403),
+        ("s3://bucket/a.mp4", 404),  # nothing is fetched for clients
+        ("memory://bucket/a.mp4", 404),
+        ("file:///etc/passwd", 404),
+        ("http://127.0.0.1/a.mp4", 404),
         ("../rootless/c.mp4", 403),
         ("none.mp4", 404),
         ("deep", 404),

@@ -112,7 +112,7 @@ def ensure(path: Path) -> None:
         if _is_current(path, url, found):
             _touch(path)
         else:
-            _fetch(path, url)
+            _fetch(path, url, found)
 
 
 @contextlib.contextmanager
@@ -137,12 +137,14 @@ def held(path: Path) -> Iterator[None]:
                 return
 
 
-def _fetch(path: Path, url: str) -> None:
+def _fetch(path: Path, url: str, looked: State) -> None:
     """Fetch to a name beside, and give it its own once it is whole and known to be unchanged."""
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
 
+    tries = iter([looked])
+
     def once() -> State:
-        before = state(url)
+        before = next(tries, None) or state(url)
         if before is None:
             raise FileNotFoundError(url)
         make_room(before.size)
