@@ -1,20 +1,19 @@
-"""`frameflow predict` and `frameflow features`."""
+"""`frameflow predict`."""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
 from frameflow.cli._common import (
+    Address,
     AsJson,
     EngineName,
-    ManifestFile,
-    Overrides,
-    RecipeName,
     RunFolder,
+    RunnerName,
+    Workers,
     print_table,
 )
 from frameflow.errors import listing
@@ -62,9 +61,14 @@ def predict(
     strip: Annotated[
         Path | None, typer.Option("--strip", help="The same as a contact sheet (PNG, JPEG).")
     ] = None,
+    runner: RunnerName = "local",
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Say what happens in videos. Exit code 1 where one of them could not be read."""
+    from frameflow.cluster import cluster_of, connected
     from frameflow.errors import UsageError, VideoError
+    from frameflow.inference.on_cluster import predict_on_cluster
     from frameflow.inference.outputs import Outputs, Wanted
     from frameflow.inference.predictor import expand_paths, load
     from frameflow.progress import progress
@@ -72,6 +76,7 @@ def predict(
     printed = jsonl == "-"
     if printed and (as_json or (resume and csv is None)):
         raise UsageError("--jsonl - prints JSON lines: leave out --json and --resume.")
+    cluster = cluster_of(runner, address, workers)
     paths = expand_paths(videos)
     wanted = Wanted(
         csv=csv,
@@ -84,9 +89,11 @@ def predict(
         strip=strip,
         resume=resume,
     )
-    targets = wanted.check(paths)
-    predictor = load(run, engine=engine, views=views)
+    targets = wanted.check(paths, elsewhere=cluster is not None)
+    # Where workers predict, this process needs no engine of its own.
+    predictor = load(run, engine=engine if cluster is None else "torch", views=views)
     with (
+        nullcontext() if cluster is None else connected(cluster),
         Outputs(wanted, targets, predictor, topk=topk, watch=len(paths) == 1) as outputs,
         _screen(as_json, lines=printed, quiet=bool(csv or wanted.jsonl)) as show,
     ):
@@ -95,8 +102,17 @@ def predict(
             typer.echo(f"{len(paths) - len(left)} of {len(paths)} videos are there.", err=True)
         try:
             several = len(left) if len(paths) > 1 else 0  # of one the frames are shown
-            with progress("Predicting", total=several, unit="videos") as advance:
-                for found in predictor.stream(left, topk=topk):
+            several = several if cluster is None else 0  # the cluster has a bar of its own
+            results = (
+                predictor.stream(left, topk=topk)
+                if cluster is None
+                else predict_on_cluster(cluster, run, left, engine=engine, views=views, topk=topk)
+            )
+            with (
+                closing(results),
+                progress("Predicting", total=several, unit="videos") as advance,
+            ):
+                for found in results:
                     result = outputs.write(found)
                     if isinstance(result, VideoError):
                         typer.echo(f"{result.path}: {result.reason}", err=True)
@@ -211,32 +227,6 @@ def _shares(ranked: list[tuple[str, float]]) -> str:
     return ", ".join(f"{label} {share:.3f}" for label, share in ranked)
 
 
-def features(
-    manifest: ManifestFile,
-    recipe: RecipeName = "default",
-    backbone: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
-    overrides: Overrides = None,
-    engine: EngineName = "auto",
-) -> None:
-    """Compute and store the features of a manifest, so that training starts at once."""
-    from frameflow.config import load_recipe
-    from frameflow.data.manifest import Manifest
-    from frameflow.features.extract import extract
-
-    changes = list(overrides or ())
-    if backbone is not None:
-        changes.append(f"streams.0.backbone={backbone}")
-    chosen = load_recipe(recipe, changes)
-    samples = Manifest.read(manifest, check_files=False)
-    found = extract(samples, chosen, purpose="train", engine=engine)
-    extract(samples.replace(found.samples), chosen, purpose="test", engine=engine)
-    typer.echo(f"Stored {len(found.samples)} samples, {found.frames} x {found.dim} each.")
-    if found.bad:
-        check = f"frameflow data check {quote(str(manifest))}"
-        typer.echo(f"Set aside {len(found.bad)}: `{check}` says why.")
-
-
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command()(predict)
-    app.command()(features)

@@ -4,10 +4,10 @@ import csv
 import errno
 import io
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from frameflow.errors import FrameFlowError, UsageError
@@ -15,7 +15,21 @@ from frameflow.errors import FrameFlowError, UsageError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-class RowFile:
+class Closing(ABC):
+    """What ``with`` closes, come what may."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RowFile(Closing):
     """A text file to which whole rows are added, each on disk when `write` returns.
 
     A row that cannot be written whole is taken back, so that the file stays valid.
@@ -56,17 +70,6 @@ class RowFile:
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _said(path: Path, error: OSError) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from frameflow.errors import UsageError, VideoError
-from frameflow.inference._rows import check_target
+from frameflow.inference._rows import Closing, check_target
 from frameflow.inference._targets import Targets
 from frameflow.inference.prediction import Prediction, Result
 from frameflow.inference.results import Columns, CsvResults, JsonlResults
@@ -49,11 +48,12 @@ class Wanted:
     strip: Path | None = None
     resume: bool = False
 
-    def check(self, videos: Sequence[Path]) -> list[Targets]:
+    def check(self, videos: Sequence[Path], *, elsewhere: bool = False) -> list[Targets]:
         """Refuse what cannot be written, before any work is done for it.
 
         Args:
             videos: all of them.
+            elsewhere: other processes predict, and frames are not looked at.
 
         Returns:
             Where the pictures go.
@@ -75,13 +75,18 @@ class Wanted:
         if self.resume and self.per_frame is not None:
             raise UsageError("--resume goes on with --csv and --jsonl, not with --per-frame.")
         shown = self.per_frame or self.gif or self.video or self.strip
+        if elsewhere and shown:
+            raise UsageError(
+                "Tables of frames and pictures are made in this process: leave --runner ray away, "
+                "or --per-frame, --gif, --video and --strip."
+            )
         if not shown and (self.rolling is not None or self.window is not None):
             name = "--window" if self.rolling is None else "--rolling"
             raise UsageError(f"{name} is for frames: add --per-frame, --gif, --video or --strip.")
         return [Targets(option, path, form, videos) for option, path, form in asked if path]
 
 
-class Outputs:
+class Outputs(Closing):
     """The files of one prediction run; ``with`` closes them.
 
     Args:
@@ -208,13 +213,5 @@ class Outputs:
         """A bar of the video's frames, where it is the only one."""
         return progress(what, total=probe(video).frames * (self._watch and wanted), unit="frames")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._stack.close()
