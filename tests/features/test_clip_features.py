@@ -100,7 +100,7 @@ def test_clips_are_computed_once_and_stored(
             stored, stored_mask = found.batch(np.array([row]), view)
             np.testing.assert_array_equal(stored[0], features[view])
             np.testing.assert_array_equal(stored_mask[0], mask[view])
-    monkeypatch.setattr("frameflow.features.extract._run", lambda *_: pytest.fail("again"))
+    monkeypatch.setattr("frameflow.features.extract.compute", lambda *_: pytest.fail("again"))
     again = extract(few, recipe, engine="torch", store=tmp_path, backbones=backbones)
     np.testing.assert_array_equal(again.array(1)[0], found.array(1)[0])
 

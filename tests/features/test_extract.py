@@ -353,7 +353,7 @@ def test_a_bounded_number_of_decoded_videos_waits(
             super().add(target, key, features, mask)
 
     monkeypatch.setattr(encode, "read_clips", counted)
-    monkeypatch.setattr("frameflow.features.extract.Writer", Slow)
+    monkeypatch.setattr("frameflow.features._jobs.Writer", Slow)
     monkeypatch.setattr("frameflow.features.engines._Chunked.batch", 4)  # one clip at a time
     extract(manifest, recipe, store=tmp_path, workers=2)
     assert decoded == 24
@@ -503,7 +503,7 @@ def test_an_interrupt_keeps_what_was_computed(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("frameflow.features.extract.Writer", Interrupted)
+        patched.setattr("frameflow.features._jobs.Writer", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             extract(manifest, recipe, store=tmp_path)
     assert len(shards(tmp_path)) == 1

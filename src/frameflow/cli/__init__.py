@@ -38,6 +38,7 @@ def build_app() -> typer.Typer:
         data,
         explain,
         export,
+        features,
         live,
         predict,
         recipes,
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
     )
     train.register(app)
     predict.register(app)
+    features.register(app)
     timeline.register(app)
     live.register(app)
     explain.register(app)

@@ -11,6 +11,6 @@ counts, scores): videos are read, and features written, by the workers themselve
 
 from frameflow.cluster._options import Cluster, Runner, cluster_of
 from frameflow.cluster._session import connected
-from frameflow.cluster._work import run
+from frameflow.cluster._work import run, workers_of
 
-__all__ = ["Cluster", "Runner", "cluster_of", "connected", "run"]
+__all__ = ["Cluster", "Runner", "cluster_of", "connected", "run", "workers_of"]

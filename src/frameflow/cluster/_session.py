@@ -24,6 +24,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_worker_niceness": "0",  # as polite as this process, where the cluster is its own
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it prints its own view of what died to stdout
 }
 # The opening of HTTP/2, with an empty frame of settings: what speaks it answers with its own.

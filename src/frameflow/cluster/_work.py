@@ -36,7 +36,7 @@ def run(
     gpu: bool = False,
     lost: Callable[[T, str], R] | None = None,
     name: Callable[[T], str] = str,
-) -> Iterator[tuple[T, R]]:
+) -> Generator[tuple[T, R], None, None]:
     """Share out items over the workers of a cluster.
 
     What a worker had in hand when it ended is done again by another. So what a function does must
@@ -69,8 +69,11 @@ def run(
     if not items:
         return
     import_ray()
-    with connected(cluster):
-        for item, found in _shared(cluster, items, make_worker, block, what, unit, gpu):
+    with (
+        connected(cluster),
+        closing(_shared(cluster, items, make_worker, block, what, unit, gpu)) as shared,
+    ):
+        for item, found in shared:
             if isinstance(found, Lost):
                 if lost is None:
                     raise FrameFlowError(
@@ -81,6 +84,11 @@ def run(
             yield item, found
 
 
+def workers_of(cluster: Cluster, *, gpu: bool = False) -> int:
+    """How many workers `run` would have, within `connected`."""
+    return plan_of(import_ray(), cluster, gpu=gpu).workers
+
+
 def _shared(
     cluster: Cluster,
     items: Sequence[Any],
@@ -89,7 +97,7 @@ def _shared(
     what: str,
     unit: str,
     gpu: bool,
-) -> Iterator[tuple[Any, Any]]:
+) -> Generator[tuple[Any, Any], None, None]:
     import ray
 
     plan = plan_of(ray, cluster, gpu=gpu)

@@ -52,9 +52,9 @@ class Writer:
     Also on an interrupt or an error: what was computed is not lost.
     """
 
-    def __init__(self, targets: Sequence[Target], *, jobs: int) -> None:
+    def __init__(self, targets: Sequence[Target], *, jobs: int, rows: int | None = None) -> None:
         self._targets = targets
-        self._rows = min(_MOST, max(_FEWEST, jobs // 64))
+        self._rows = rows or min(_MOST, max(_FEWEST, jobs // 64))
         self._held: list[list[tuple[str, np.ndarray, np.ndarray]]] = [[] for _ in targets]
 
     def __enter__(self) -> "Writer":

@@ -2,14 +2,14 @@
 
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from frameflow._places import shown
 from frameflow.data.manifest import Manifest
 from frameflow.errors import FrameFlowError, VideoError, listing
-from frameflow.features.digests import content_digests, sample_key
+from frameflow.features.digests import Digest, content_digests, sample_key
 from frameflow.features.stored import BadVideo
 from frameflow.remote import RemoteError
 
@@ -19,20 +19,27 @@ Read = TypeVar("Read")
 
 
 def sample_keys(
-    manifest: Manifest, *, store: Path | None = None
+    manifest: Manifest,
+    *,
+    store: Path | None = None,
+    digests: Mapping[Path, Digest] | None = None,
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The keys of the samples by index, and the reasons of those whose video cannot be read.
 
     Args:
         manifest: the samples.
         store: see `frameflow.features.digests.content_digests`.
+        digests: those that are known already; samples of other videos have neither.
     """
     paths = [manifest.path(sample) for sample in manifest]
-    digests = content_digests(paths, store=store)
+    if digests is None:
+        digests = content_digests(paths, store=store)
     keys: dict[int, str] = {}
     bad: dict[int, str] = {}
     for index, (sample, path) in enumerate(zip(manifest, paths)):
-        digest = digests[path]
+        digest = digests.get(path)
+        if digest is None:
+            continue
         if isinstance(digest, VideoError):
             bad[index] = digest.reason
         else:
@@ -76,7 +83,7 @@ class Quarantine:
         self.reasons = dict(bad)
         self._rows: dict[str, list[int]] = {}
         for index, key in keys.items():
-            self._rows.setdefault(key, []).append(index)
+            self.know(index, key)
 
     @property
     def found(self) -> list[BadVideo]:
@@ -84,6 +91,14 @@ class Quarantine:
             BadVideo(self.samples[i].video, self.samples[i].row, reason)
             for i, reason in sorted(self.reasons.items())
         ]
+
+    def know(self, index: int, key: str) -> None:
+        """The key of a sample, where it is found out only now."""
+        self._rows.setdefault(key, []).append(index)
+
+    def set_aside(self, index: int, reason: str) -> None:
+        """Set aside a sample whose video cannot even be read."""
+        self.reasons[index] = reason
 
     def add(self, key: str, reason: str) -> None:
         """Set aside all samples that show these frames."""
