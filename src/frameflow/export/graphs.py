@@ -1,12 +1,8 @@
 """The parts of a recognizer as ONNX graphs: backbones, and the head with its calibration."""
 
-import contextlib
 import copy
 import io
-import logging
 import math
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +12,7 @@ from torch import Tensor, nn
 from frameflow.errors import FrameFlowError, UsageError
 from frameflow.evaluation.calibration import Calibration
 from frameflow.evaluation.reliability import SMALLEST
+from frameflow.features._onnx import quiet
 from frameflow.models.pooling import Pooling, part_weights
 
 if TYPE_CHECKING:
@@ -276,17 +273,3 @@ def _with_hooks(new: nn.Module, old: nn.Module) -> nn.Module:
     """A temporal shift hangs on the convolution it comes before."""
     new._forward_pre_hooks = old._forward_pre_hooks
     return new
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Tracing warns of every shape it fixes; that the result is right is checked afterwards."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

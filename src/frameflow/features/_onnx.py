@@ -111,7 +111,7 @@ def _export(backbone: "Backbone", before: tuple[int, ...]) -> bytes:
     model = FromPixels(copy.deepcopy(backbone).cpu().float()).eval()
     file = io.BytesIO()
     # The tracing exporter: the newer one needs onnxscript and takes many times as long.
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         torch.onnx.export(
             model,
             (frames,),
@@ -125,8 +125,8 @@ def _export(backbone: "Backbone", before: tuple[int, ...]) -> bytes:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Tracing warns of every shape it fixes; fixed shapes are what is wanted here."""
+def quiet() -> Iterator[None]:
+    """Tracing warns of every shape it fixes; whoever traces checks what the graph says."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from frameflow.models.weights import State, in_order
+from frameflow.models._states import State, in_order
 
 # Where torchvision's normalisation layers add another constant to the variance than timm's.
 _EPSILON = {"efficientnet_b5": 1e-3, "efficientnet_b6": 1e-3, "efficientnet_b7": 1e-3}

@@ -20,12 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from frameflow.errors import UsageError, listing, near_names
-from frameflow.models import _hub
+from frameflow.models import _hub, _torchvision_names
+from frameflow.models._states import State, in_order
 from frameflow.models._torchvision_shim import allow_torchvision
 
 log = logging.getLogger(__name__)
-
-State = dict[str, Tensor]
 
 _INSTALLED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 _ALIASES = {
@@ -175,18 +174,6 @@ def _from_wheel(name: str, model: nn.Module) -> Weights | None:
     return _described(state, f"{distribution} {metadata.version(distribution)}")
 
 
-def in_order(given: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State | None:
-    """The given tensors under the target's names, or None where kind or shape differ anywhere."""
-    if len(given) < len(target):
-        return None
-    state: State = {}
-    for (theirs, value), (key, slot) in zip(given.items(), target.items()):
-        if value.shape != slot.shape or theirs.rpartition(".")[2] != key.rpartition(".")[2]:
-            return None
-        state[key] = value
-    return state
-
-
 def _from_hub(name: str, size: int | None) -> Weights:
     import timm
 
@@ -216,8 +203,6 @@ def _cures(name: str) -> str:
 
 
 def _from_file(name: str, path: Path, model: nn.Module) -> Weights:
-    from frameflow.models import _torchvision_names
-
     if not path.is_file():
         near = near_names(str(path), ["auto", "hub", "none"])
         raise UsageError(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frameflow.errors import UsageError
+from frameflow.models._states import State
 from frameflow.models.clips import _files
 from frameflow.models.clips._architectures import (
     KINDS,
@@ -21,7 +22,7 @@ from frameflow.models.clips._architectures import (
     import_transformers,
 )
 from frameflow.models.clips.family import Loaded, Options, Variant
-from frameflow.models.weights import State, read_state
+from frameflow.models.weights import read_state
 
 _TENSOR_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 # What decides the shapes of the tensors; a folder's config must agree with the model's name.

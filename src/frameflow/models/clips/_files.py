@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from frameflow.errors import UsageError, listing, near_names
 from frameflow.models import weights as _weights
+from frameflow.models._states import State
 from frameflow.models.clips.family import Loaded
-from frameflow.models.weights import State, Weights, digest
+from frameflow.models.weights import Weights, digest
 
 
 def read(path: Path, name: str) -> State:

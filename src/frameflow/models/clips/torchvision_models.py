@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frameflow.models import _hub
+from frameflow.models._states import State
 from frameflow.models._torchvision_shim import allow_torchvision
 from frameflow.models.clips import _files
 from frameflow.models.clips.family import (
@@ -20,7 +21,6 @@ from frameflow.models.clips.family import (
     Options,
     Variant,
 )
-from frameflow.models.weights import State
 
 _MEAN_045, _STD_0225 = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
