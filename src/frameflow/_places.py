@@ -8,6 +8,7 @@ place back into the URL, for messages and tables. Nothing here reads or writes.
 import os
 import posixpath
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -31,6 +32,12 @@ def home() -> Path:
 
 def mirror_root() -> Path:
     """The folder of the copies, absolute."""
+    named = os.environ.get("FRAMEFLOW_HOME", "")
+    return _mirror_root(named, os.environ.get("HOME"), os.path.isabs(named) or os.getcwd())  # noqa: PTH109, PTH117
+
+
+@lru_cache(maxsize=8)
+def _mirror_root(*_: object) -> Path:  # asked of every path that is opened
     return (home() / "remote").absolute()
 
 

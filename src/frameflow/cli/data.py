@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli import (
     data_exports,
     data_extract,
@@ -46,7 +47,7 @@ def scan(
     found.manifest.write(out)
     for path, reason in found.left_out[LEFT_OUT_TOLD:]:
         typer.echo(f"Left out: {path} ({reason})", err=True)
-    typer.echo(f"Wrote {out}: {found.manifest.describe()}")
+    typer.echo(f"Wrote {shown(out)}: {found.manifest.describe()}")
 
 
 @app.command()
@@ -74,7 +75,7 @@ def split(
     target = out or manifest
     done.write(target)
     print_counts(done, by="split" if folds is None else "fold", multilabel=multilabel)
-    typer.echo(f"Wrote {target}: {done.describe(multilabel=multilabel)}")
+    typer.echo(f"Wrote {shown(target)}: {done.describe(multilabel=multilabel)}")
 
 
 @app.command()
@@ -89,7 +90,7 @@ def groups(
     done = find_groups(Manifest.read(manifest))
     target = out or manifest
     done.write(target)
-    typer.echo(f"Wrote {target}: {done.describe()}")
+    typer.echo(f"Wrote {shown(target)}: {done.describe()}")
 
 
 @app.command()

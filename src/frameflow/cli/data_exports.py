@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli._common import ManifestFile
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def export(
     from frameflow.data.manifest import Manifest
 
     samples = Manifest.read(manifest)
-    typer.echo(f"Read {manifest}: {samples.describe(multilabel=multilabel)}", err=True)
+    typer.echo(f"Read {shown(manifest)}: {samples.describe(multilabel=multilabel)}", err=True)
     if form == "csv":
         samples.write(out)
         typer.echo(f"Wrote {out}.")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli._common import OutManifest, print_counts
 
 
@@ -21,7 +22,7 @@ def import_frames(
     manifest = import_frame_labels(labels, videos=videos)
     manifest.write(out)
     print_counts(manifest, by="split")
-    typer.echo(f"Wrote {out}: {manifest.describe()}")
+    typer.echo(f"Wrote {shown(out)}: {manifest.describe()}")
 
 
 def register(imports: typer.Typer) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli._common import OutManifest, print_counts
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def import_ucf101(
     )
     manifest.write(out)
     print_counts(manifest, by="split", labels=False)
-    typer.echo(f"Wrote {out}: {manifest.describe()}")
+    typer.echo(f"Wrote {shown(out)}: {manifest.describe()}")
 
 
 @fetches.command("ucf101")
@@ -168,4 +169,4 @@ def _write(manifest: "Manifest", out: Path) -> None:
     manifest.write(out)
     if manifest.has_splits:
         print_counts(manifest, by="split", labels=False)
-    typer.echo(f"Wrote {out}: {manifest.describe()}")
+    typer.echo(f"Wrote {shown(out)}: {manifest.describe()}")

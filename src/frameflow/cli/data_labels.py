@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli._common import OutManifest
 
 _TOLD = 10
@@ -62,4 +63,4 @@ def spans(
     done.manifest.write(out)
     described = done.manifest.describe(multilabel=multilabel)
     counted = f"{done.spans:,} span{'s' if done.spans != 1 else ''}"
-    typer.echo(f"Wrote {out}: {counted}, {described}")
+    typer.echo(f"Wrote {shown(out)}: {counted}, {described}")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from frameflow._places import shown
 from frameflow.cli._common import EngineName, ManifestFile, Overrides, RecipeName
 
 
@@ -79,4 +80,4 @@ def label(
     done, count = fill_labels(samples, Manifest.read(filled, check_files=False))
     target = out or manifest
     done.write(target)
-    typer.echo(f"Wrote {target}: {count} more labels, {done.describe()}")
+    typer.echo(f"Wrote {shown(target)}: {count} more labels, {done.describe()}")

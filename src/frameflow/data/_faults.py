@@ -3,7 +3,7 @@
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,10 +176,11 @@ def _frame_of(sample: Sample) -> str:
     return os.path.join(sample.video, sample.frame or "")  # noqa: PTH118
 
 
-def _absent(paths: Iterable[str], root: Path) -> set[str]:
+def _absent(paths: Collection[str], root: Path) -> set[str]:
     """Which paths do not exist. Lists each folder once: faster than one look per file."""
-    urls = {path: url_of(below(root, path)) for path in paths}
-    absent = _absent_here([path for path, url in urls.items() if not url], root)
+    elsewhere = url_of(root) is not None
+    urls = {path: url_of(below(root, path)) for path in paths if elsewhere or ":/" in path}
+    absent = _absent_here([path for path in paths if not urls.get(path)], root)
     there = remote.states(url for url in urls.values() if url)
     return absent | {path for path, url in urls.items() if url and there[url] is None}
 

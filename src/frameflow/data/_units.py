@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from frameflow._places import shown, url_in, url_of
+from frameflow._places import shown, url_in
 from frameflow.data._balance import balance
 from frameflow.data._sample import NONE
 from frameflow.data.manifest import Manifest, Sample
@@ -109,7 +109,7 @@ class Units:
 
 def video_key(manifest: Manifest, sample: Sample) -> str:
     """One spelling for a video, whether its path is relative or absolute."""
-    if url_in(sample.video) or url_of(manifest.root):
+    if manifest.url or url_in(sample.video):
         return shown(manifest.path(sample))
     video = os.path.normpath(sample.video)
     if os.path.isabs(video):  # noqa: PTH117

@@ -43,6 +43,7 @@ class Manifest:
     Attributes:
         root, source: paths of this machine; of what lies elsewhere the places of copies, which
             `frameflow._places.shown` turns back into URLs.
+        url: of the root, where it lies elsewhere.
 
     Example:
         >>> clips = [Sample("wave/1.mp4", "wave", "train"), Sample("jump/1.mp4", "jump", "test")]
@@ -61,6 +62,7 @@ class Manifest:
     ) -> None:
         self.samples = list(samples)
         self.root = path_of(root).absolute()
+        self.url = url_of(self.root)
         self.source = source
         names = dict.fromkeys(columns or ())
         for sample in self.samples:
@@ -165,7 +167,7 @@ class Manifest:
 
     def _videos_from(self, folder: Path) -> list[str]:
         videos = [sample.video for sample in self.samples]
-        if url_of(self.root) or url_of(folder):
+        if self.url or url_of(folder):
             return [self._video_from(folder, video) for video in videos]
         # Both resolved: `..` after a symbolic link leads out of what the link points to.
         root, target = os.path.realpath(self.root), os.path.realpath(folder)
@@ -192,7 +194,7 @@ class Manifest:
         """The name of a video where the manifest or the folder lies elsewhere, by a URL."""
         if url_in(video) or os.path.isabs(video):  # noqa: PTH117
             return video
-        root, target = url_of(self.root), url_of(folder)
+        root, target = self.url, url_of(folder)
         if root is None:
             return os.path.normpath(self.root / video)
         url = join(root, video)
@@ -201,6 +203,8 @@ class Manifest:
 
     def path(self, sample: Sample) -> Path:
         """Where the video of a sample is; of one that lies elsewhere, where its copy goes."""
+        if self.url is None and ":/" not in sample.video:
+            return self.root / sample.video
         return below(self.root, sample.video)
 
     @property
