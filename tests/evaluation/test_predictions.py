@@ -1,6 +1,7 @@
 """predictions.csv and results.json say what the model said, whatever the labels hold."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_any_label_comes_back(tmp_path: Path, labels: list[str]) -> None:
     found = some(labels, 3)
     found.write_csv(tmp_path / "predictions.csv")
     same(found, read_predictions(tmp_path / "predictions.csv"))
+
+
+def test_the_table_is_not_held_in_memory(tmp_path: Path) -> None:
+    samples = [Sample(f"{number}.mp4", "label 0") for number in range(400)]
+    found = Predictions(samples, [f"label {n}" for n in range(300)], np.full((400, 300), 1 / 300))
+    tracemalloc.start()
+    found.write_csv(tmp_path / "predictions.csv")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000 < (tmp_path / "predictions.csv").stat().st_size
 
 
 def test_spans_and_frames_have_columns_only_where_there_are_any(tmp_path: Path) -> None:

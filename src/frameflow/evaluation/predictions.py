@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from frameflow._files import write_text
+from frameflow._files import write_parts
 from frameflow.data.labels import join_labels, label_matrix
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError
@@ -115,15 +115,19 @@ class Predictions:
         """
         span = [name for name in _SPAN if any(getattr(s, name) is not None for s in self.samples)]
         answer = [_SETS] if self.multilabel else ["predicted", "probability"]
-        columns = [*_ALWAYS, *span, *answer]
-        table: list[list[str]] = [[*columns, *(PREFIX + label for label in self.labels)]]
-        rows = zip(self.samples, self.predicted, self.probabilities)
-        for sample, predicted, row in rows:
-            cells = [getattr(sample, name) for name in (*_ALWAYS, *span)]
-            shown = row if self.multilabel else (row.max(), *row)
-            numbers = [f"{value:.6g}" for value in shown]
-            table.append(["" if c is None else str(c) for c in cells] + [predicted, *numbers])
-        write_text(path, as_csv(table))
+        header = [*_ALWAYS, *span, *answer, *(PREFIX + label for label in self.labels)]
+        told = [getattr(sample, name) for sample in self.samples for name in (*_ALWAYS, *span)]
+        quoting = _quoting(map(str, (*header, *told)))
+
+        def rows() -> Iterator[list[str]]:
+            yield header
+            for sample, predicted, row in zip(self.samples, self.predicted, self.probabilities):
+                cells = [getattr(sample, name) for name in (*_ALWAYS, *span)]
+                shown = row if self.multilabel else (row.max(), *row)
+                numbers = [f"{value:.6g}" for value in shown]
+                yield ["" if c is None else str(c) for c in cells] + [predicted, *numbers]
+
+        write_parts(path, (_written([row], quoting) for row in rows()))
 
     def results(self, *, topk: int = 5) -> dict[str, Any]:
         """Per sample the truth, the prediction and the ``topk`` likeliest labels, for JSON.
@@ -156,15 +160,18 @@ class Predictions:
 
 def as_csv(table: Sequence[Sequence[str]]) -> str:
     """A table as CSV text; cells that hold a comma, a quote or a line's end are quoted."""
+    return _written(table, _quoting(cell for row in table for cell in row))
 
-    def written(quoting: Literal[0, 1]) -> str:
-        file = io.StringIO()
-        csv.writer(file, lineterminator="\n", quoting=quoting).writerows(table)
-        return file.getvalue()
 
-    # Before Python 3.13 a lone carriage return in a label is not quoted by itself.
-    text = written(csv.QUOTE_MINIMAL)
-    return written(csv.QUOTE_ALL) if "\r" in text else text
+def _quoting(cells: Iterable[str]) -> Literal[0, 1]:
+    """Before Python 3.13 a lone carriage return in a label is not quoted by itself."""
+    return csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
+
+
+def _written(rows: Iterable[Sequence[str]], quoting: Literal[0, 1]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n", quoting=quoting).writerows(rows)
+    return file.getvalue()
 
 
 def read_predictions(path: str | Path) -> Predictions:
