@@ -11,19 +11,21 @@ import hashlib
 import io
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from frameflow._files import write_text
+from frameflow._places import path_of, url_in, url_of
 from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError, listing
-from frameflow.inference._rows import RowFile, check_target, rows_of_csv
+from frameflow.inference._rows import Closing, RowFile, check_target, rows_of_csv
 from frameflow.inference.prediction import Prediction, Result
+from frameflow.remote import stamp_of
 
 if TYPE_CHECKING:
     from frameflow.inference.predictor import Predictor
@@ -113,10 +115,16 @@ def model_id(predictor: "Predictor") -> str:
 
 
 def identity(video: str | os.PathLike[str]) -> tuple[str, str]:
-    """The bytes of a file and when it was changed (UTC), in words; empty where it is not there."""
+    """The bytes of a file and when it was changed (UTC), in words; empty where it is not there.
+
+    At a URL what changes with its content stands for the time.
+    """
     try:
+        if url := url_of(video) or url_in(video):
+            stamp = stamp_of(path_of(url))
+            return stamp.partition(":")[0], stamp
         found = Path(video).stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError, VideoError):
         return "", ""
     seconds, rest = divmod(found.st_mtime_ns, 1_000_000_000)
     moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -124,7 +132,12 @@ def identity(video: str | os.PathLike[str]) -> tuple[str, str]:
     return size, f"{moment}.{rest:09d}Z"
 
 
-class _Results:
+def _place(video: str | os.PathLike[str]) -> str:
+    """One spelling for a video: of a path the absolute one, links as they are."""
+    return url_of(video) or url_in(video) or os.path.abspath(video)  # noqa: PTH100
+
+
+class _Results(Closing):
     """A file of results; ``with`` closes it.
 
     Args:
@@ -161,7 +174,7 @@ class _Results:
 
     def has(self, video: str | os.PathLike[str]) -> bool:
         """Whether the file has this video as it is now."""
-        known = self._done.get(os.path.abspath(video))  # noqa: PTH100  (links stay as they are)
+        known = self._done.get(_place(video))
         return known is not None and known == identity(video)
 
     def write(self, result: Result) -> None:
@@ -173,15 +186,7 @@ class _Results:
         self._file.write(self._line(result))
         self.written += 1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
     def _mend(self) -> None:
@@ -191,8 +196,9 @@ class _Results:
             with RowFile(beside) as file:
                 file.write(self._begin)
                 for video, known, line in self._saved():
-                    place = os.path.abspath(video)  # noqa: PTH100
-                    if place in self._done or (Path(video).exists() and identity(video) != known):
+                    place = _place(video)
+                    now = identity(video)
+                    if place in self._done or (any(now) and now != known):
                         continue
                     self._done[place] = known
                     file.write(line)
@@ -200,15 +206,17 @@ class _Results:
         finally:
             beside.unlink(missing_ok=True)
 
+    @abstractmethod
     def _head(self) -> str:
-        raise NotImplementedError
+        """What the file begins with."""
 
+    @abstractmethod
     def _line(self, result: Result) -> str:
-        raise NotImplementedError
+        """What is added for a result."""
 
+    @abstractmethod
     def _saved(self) -> Iterator[tuple[str, tuple[str, str], str]]:
         """Video, identity and line of each result that needs no second try."""
-        raise NotImplementedError
 
 
 class CsvResults(_Results):
@@ -284,12 +292,7 @@ class JsonArray:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, OSError):  # nobody reads any more
             return
         self._stream.write("[]\n" if self._first else "\n]\n")
