@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from frameflow.audit import scenes
 from frameflow.audit.health import check
 from frameflow.data.manifest import Manifest, ManifestError, Sample
 from frameflow.errors import UsageError
@@ -42,6 +43,20 @@ def test_a_leak_shows_without_groups(rooms: Manifest) -> None:
     assert len(report.scenes or ()) == 6, "two test clips, each with three siblings in train"
     assert "2 of 2 validation and test clips have their scene in train" in report.lines()[0]
     assert check(leaky, content=False).ok, "only content shows it"
+
+
+def test_what_very_many_clips_take_is_said_beforehand(
+    rooms: Manifest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    check(by_room(rooms))
+    assert not caplog.records
+    monkeypatch.setattr(scenes, "_MANY", 15)
+    check(by_room(rooms), content=False)
+    assert not caplog.records
+    check(by_room(rooms))
+    (record,) = caplog.records
+    assert "Comparing 16 clips with one another takes" in record.getMessage()
+    assert "--no-content" in record.getMessage()
 
 
 def test_a_straddling_group_is_named(rooms: Manifest) -> None:

@@ -20,6 +20,7 @@ from frameflow.audit.scenes import (
     parts_of,
     read_backgrounds,
     same_scene_pairs,
+    warn_of_many,
 )
 from frameflow.cluster import Cluster
 from frameflow.data.labels import check_label_sets
@@ -213,6 +214,7 @@ def check(
     if cluster is None:
         opened = _opened(list(parts), workers)
     else:
+        warn_of_many(len(manifest) if compare else 0)
         looks = looks_on_cluster(cluster, parts if compare else dict.fromkeys(parts, ()))
         opened = {path: look.opened for path, look in looks.items()}
     troubles = _troubles(manifest, opened)

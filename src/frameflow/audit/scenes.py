@@ -33,6 +33,10 @@ _FRAMES = 8
 _COARSE = 4
 _BLOCK = 512
 
+# Each clip is compared with every other: benchmarks/bookkeeping.py --only scenes.
+_MANY = 50_000
+_PAIR, _EACH = 0.4e-6, 76_000  # seconds of a core, bytes
+
 Part = tuple[float | None, float | None, Region | None]
 """What of a video a sample shows: start and end in seconds, and the region."""
 
@@ -71,6 +75,7 @@ def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backg
     workers = _checked_workers(workers)
     parts = parts_of(manifest)
     distinct = [(path, part) for path, own in parts.items() for part in own]
+    warn_of_many(len(distinct))
     found: dict[tuple[Path, Part], np.ndarray | VideoError] = {}
     results = in_threads(lambda one: background(*one), distinct, workers=workers, name="background")
     with progress("Comparing scenes", total=len(distinct)) as advance:
@@ -78,6 +83,17 @@ def read_backgrounds(manifest: Manifest, *, workers: int | None = None) -> Backg
             found[one] = result
             advance()
     return gathered(manifest, found)
+
+
+def warn_of_many(clips: int) -> None:
+    """Say beforehand what comparing very many clips takes."""
+    if clips > _MANY:
+        log.warning(
+            "Comparing %d clips with one another takes about %.1f hours and %.0f GB of memory. "
+            "Where the manifest has a `group` column that is right, it is not needed: `frameflow "
+            "data check --no-content`.",
+            clips, clips**2 / 2 * _PAIR / 3600, clips * _EACH / 1e9,
+        )  # fmt: skip
 
 
 def parts_of(manifest: Manifest) -> dict[Path, list[Part]]:
