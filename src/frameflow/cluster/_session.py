@@ -104,7 +104,7 @@ def _started(ray: Any, cluster: Cluster) -> Iterator[None]:
 @contextlib.contextmanager
 def _joined(ray: Any, address: str) -> Iterator[None]:
     try:
-        found = _found(address)
+        found = address_of(address)
         log.info("Joining the Ray cluster at %s.", found)
         with _hushed():
             ray.init(address=found, logging_level="critical", log_to_driver=False)
@@ -114,7 +114,7 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        raise _refused(address, error) from error
+        raise refused(address, error) from error
     try:
         check_workers(ray)
         yield
@@ -156,7 +156,7 @@ def missing_there(said: str) -> FrameFlowError:
     )
 
 
-def _found(address: str) -> str:
+def address_of(address: str) -> str:
     """The address, after somebody there has answered.
 
     Raises:
@@ -217,7 +217,7 @@ def _unreachable(address: str, why: str) -> FrameFlowError:
     )
 
 
-def _refused(address: str, error: BaseException) -> FrameFlowError:
+def refused(address: str, error: BaseException) -> FrameFlowError:
     said = _short(error)
     if "ersion mismatch" in str(error):
         return FrameFlowError(
