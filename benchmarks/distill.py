@@ -11,10 +11,12 @@ teacher that learnt from these very clips (``itself``).
 """
 
 import argparse
+import copy
 import logging
 import os
 import platform
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -24,14 +26,14 @@ from frameflow import Manifest, load_recipe
 from frameflow.config import Recipe
 from frameflow.data.splits import add_folds
 from frameflow.evaluation.intervals import units_of
-from frameflow.evaluation.paired import class_figures, difference, effects
+from frameflow.evaluation.paired import Figures, class_figures, difference, effects
 from frameflow.inference.predictor import Predictor
 from frameflow.models.recognizer import build_recognizer
 from frameflow.training._random import reproducible
 from frameflow.training.crossval import Samples, read_samples
 from frameflow.training.distill import tempered
-from frameflow.training.examples import view_means
-from frameflow.training.learning import fit_recognizer, trainee
+from frameflow.training.examples import ArrayFeatures, view_means
+from frameflow.training.learning import Stored, fit_recognizer, trainee
 from frameflow.training.loop import predict
 from frameflow.training.targets import targets_of
 
@@ -39,11 +41,40 @@ Choice = tuple[str, float, float]  # whose soft targets, their weight, the tempe
 ALONE: Choice = ("labels", 0.0, 1.0)
 
 
+def shortened(recipe: Recipe, samples: Samples) -> tuple[Recipe, Samples]:
+    """Frames averaged to the parts of which the statistics head reads the means: the same, sooner.
+
+    Anything else is left as it is.
+    """
+    options, frames = recipe.head.options, recipe.sampling.frames
+    parts = options.get("segments", 1)
+    plain = recipe.head.name == "statistics" and options.get("spread") is False
+    if not plain or "blocks" in options or frames % parts:
+        return recipe, samples
+    made = []
+    for material in (samples.training, samples.testing):
+        held, rows = material.features, np.arange(len(material.samples))
+        views = []
+        for view in range(material.count):
+            averaged = []
+            for few in np.array_split(rows, max(1, len(rows) // 32)):
+                features, mask = held.batch(few, view)
+                if not mask.all():
+                    return recipe, samples
+                split = features.astype(np.float32).reshape(len(few), parts, frames // parts, -1)
+                averaged.append(split.mean(axis=2))
+            views.append(np.concatenate(averaged))
+        made.append(Stored(ArrayFeatures(np.stack(views), samples=material.samples)))
+    short = load_recipe(recipe, [f"sampling.frames={parts}"])
+    return short, replace(samples, training=made[0], testing=made[1])
+
+
 class Learner:
     """A recipe on samples that are read: learns from some rows, speaks of others."""
 
     def __init__(self, recipe: Recipe, samples: Samples) -> None:
-        self.recipe, self.samples = recipe, samples
+        self.whole = recipe
+        self.recipe, self.samples = shortened(recipe, samples)
         self.labels = samples.manifest.label_names()
         self.targets = targets_of(samples.manifest.samples, self.labels)
 
@@ -64,8 +95,10 @@ class Learner:
                 update={"distill": settings.distill.model_copy(update=distill)}
             )
             training.taught = tempered(soft, temperature, multilabel=False)
+        learns = self.recipe.way != "frozen"  # then nothing must carry over
+        backbones = copy.deepcopy(self.samples.backbones) if learns else self.samples.backbones
         with reproducible(settings.seed):
-            made = build_recognizer(self.recipe, self.labels, backbones=self.samples.backbones)
+            made = build_recognizer(self.recipe, self.labels, backbones=backbones)
         fit_recognizer(made, training, None, settings)
         test = self.samples.testing.examples(self.targets[asked], rows=asked, every_view=True)
         shares = predict(trainee(made), test).softmax(dim=1).numpy()
@@ -101,7 +134,7 @@ def taught(
 
 def seconds_per_clip(learner: Learner, clips: int = 10) -> float:
     """Reading, backbone and head of one clip after the other; the median."""
-    made = build_recognizer(learner.recipe, learner.labels, backbones=learner.samples.backbones)
+    made = build_recognizer(learner.whole, learner.labels, backbones=learner.samples.backbones)
     predictor, manifest, times = Predictor(made.eval()), learner.samples.manifest, []
     for sample in manifest.samples[: clips + 2]:
         begun = time.perf_counter()
@@ -119,7 +152,9 @@ def main() -> None:
                         help="of the student")  # fmt: skip
     parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 0.9])
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 3.0])
-    parser.add_argument("--inner", type=int, default=3, help="inner folds that choose")
+    parser.add_argument("--inner", type=int, default=3,
+                        help="inner folds that choose; 0: nothing to choose")  # fmt: skip
+    parser.add_argument("--folds", type=int, nargs="*", help="only these are scored")
     parser.add_argument("--refits", type=int, default=3, help="folds of a teacher's refits")
     arguments = parser.parse_args()
     logging.getLogger("frameflow").setLevel(logging.ERROR)
@@ -140,21 +175,24 @@ def main() -> None:
     inner = {choice: [] for choice in choices}
     rows_of = {"labels alone": [], "chosen": [], "refits": [], "itself": [], "teacher": []}
     shares = {name: np.zeros((len(manifest), len(student.labels))) for name in rows_of}
-    for fold in sorted({sample.fold for sample in manifest}):
+    folds = sorted({sample.fold for sample in manifest})
+    scored = [fold for fold in folds if not arguments.folds or fold in arguments.folds]
+    for fold in scored:
         held = np.array([sample.fold == fold for sample in manifest])
         learnt, asked = np.flatnonzero(~held), np.flatnonzero(held)
         hits = {choice: [] for choice in choices}
-        for rest, out in parts(manifest, learnt, arguments.inner):
+        inside = parts(manifest, learnt, arguments.inner) if arguments.inner else []
+        for rest, out in inside:
             said = taught(teacher, student, learnt[rest], learnt[out], choices, arguments.refits)
             for choice in choices:
                 right = said[choice].argmax(axis=1) == targets[learnt[out]]
                 hits[choice] += right.tolist()
-        score = {choice: float(np.mean(hits[choice])) for choice in choices}
+        score = {choice: float(np.mean(hits[choice] or [0.0])) for choice in choices}
         for choice in choices:
             inner[choice].append(score[choice])
         best = {who: max((c for c in choices if c[0] == who), key=score.__getitem__)
                 for who in ("refits", "itself")}  # fmt: skip
-        chosen = max(choices, key=score.__getitem__)
+        chosen = max(choices, key=score.__getitem__) if inside else best["refits"]
         said = taught(
             teacher, student, learnt, asked, list({ALONE, *best.values()}), arguments.refits
         )
@@ -171,9 +209,12 @@ def main() -> None:
     for (who, weight, temperature), scores in inner.items():
         print(f"| {who} | {weight:g} | {temperature:g} | {np.mean(scores):.3f} | "
               f"{np.std(scores):.3f} |")  # fmt: skip
-    units = units_of([sample.group for sample in manifest], len(manifest))
+    asked = np.array([sample.fold in scored for sample in manifest])
+    targets, shares = targets[asked], {name: said[asked] for name, said in shares.items()}
+    groups = [sample.group for sample, one in zip(manifest, asked) if one]
+    units = units_of(groups, len(groups))
 
-    def figures(name: str):
+    def figures(name: str) -> Figures:
         said = shares[name]
         loss = -np.log(np.maximum(said[np.arange(len(said)), targets], 1e-12))
         answers = said.argmax(axis=1)

@@ -91,6 +91,12 @@ def tiny() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def always_tiny() -> list[str]:
+    """The same for what is made once for several tests."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
 def made_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders: the class is a colour, the group (in the name, as in UCF101) a pattern."""
     from frameflow.video.write import write_video
@@ -118,6 +124,16 @@ def videos(made_videos: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(videos: Path) -> Manifest:
     """The same as a manifest with groups, and a split of them: 4 train, 1 val, 1 test."""
+    return _manifest_of(videos)
+
+
+@pytest.fixture(scope="session")
+def made_manifest(made_videos: Path) -> Manifest:
+    """That of the class folders themselves, for tests that leave the videos as they are."""
+    return _manifest_of(made_videos)
+
+
+def _manifest_of(videos: Path) -> Manifest:
     splits = ["train"] * 4 + ["val", "test"]
     samples = []
     for path in sorted(videos.rglob("*.mp4")):

@@ -47,7 +47,8 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
     tiny_team.stopped(folder / "stopped-by-one")
     done = torchrun(HERE / "tiny_team.py", folder)
-    assert done.returncode == 0, done.stderr
+    assert all((folder / f"whole-{rank}").exists() for rank in (0, 1)), done.stderr
+    (folder / "said").write_text(f"{done.returncode}\n{done.stderr}")
     return folder
 
 
@@ -99,10 +100,10 @@ def test_a_training_goes_on_with_another_number_of_processes(by_two: Path) -> No
     assert len(fitted.history) > 2
 
 
-def test_where_one_process_fails_all_end_with_its_error(tmp_path: Path) -> None:
-    done = torchrun(HERE / "tiny_team.py", tmp_path, "crash")
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+def test_where_one_process_fails_all_end_with_its_error(by_two: Path) -> None:
+    code, *said = (by_two / "said").read_text().splitlines()
+    assert code == "1"
+    errors = [line for line in said if line.startswith("Error: ")]
     assert errors == ["Error: The second one is broken."]
 
 
@@ -230,6 +231,19 @@ def test_the_command_makes_one_run(manifest: Manifest, tmp_path: Path) -> None:
     assert record["processes"] == 2
     assert (tmp_path / "run" / "report.html").exists()
     assert len(read_history(tmp_path / "run" / "history.csv")) == 2
+
+
+@pytest.mark.slow
+def test_the_command_makes_one_run_with_a_teacher(manifest: Manifest, tmp_path: Path) -> None:
+    manifest.write(manifest.root / "m.csv")
+    for name, more in (("one", []), ("two", ["--processes", "2", "--teacher", tmp_path / "one"])):
+        arguments = (manifest.root / "m.csv", *TINY, "-o", tmp_path / name, *more)
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Asking the teacher") == 1
+    about = json.loads((tmp_path / "two" / "model.json").read_text())["extra"]
+    assert about["training"]["processes"] == 2
+    assert about["teacher"]["run"] == "one"
 
 
 @pytest.mark.slow

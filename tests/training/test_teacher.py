@@ -30,8 +30,25 @@ def options(tiny: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def teacher(manifest: Manifest, options: list[str], tmp_path: Path) -> Run:
-    return train(manifest, overrides=options, out=tmp_path / "first")
+def manifest(made_manifest: Manifest) -> Manifest:
+    return made_manifest
+
+
+@pytest.fixture(scope="module")
+def _trained(
+    made_manifest: Manifest, always_tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("teachers") / "0" / "first"
+    train(made_manifest, overrides=[*always_tiny, *QUICK], out=folder)
+    return folder
+
+
+@pytest.fixture
+def teacher(_trained: Path, request: pytest.FixtureRequest) -> Run:
+    """A copy that the test may change, as deep as the first: its manifest's paths hold."""
+    folder = _trained.parents[1] / str(abs(hash(request.node.name))) / "first"
+    shutil.copytree(_trained, folder)
+    return Run(folder)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -101,6 +118,19 @@ def test_the_teacher_speaks_of_what_it_has_learnt_through_refits(
     assert not np.allclose(sure.probabilities, fair.probabilities)
 
 
+def test_it_is_said_where_the_teachers_clips_are_gone(
+    teacher: Run, manifest: Manifest, options: list[str], tmp_path: Path
+) -> None:
+    """Of these it is not known whether the student's are among them."""
+    own = teacher.path / "manifest.csv"
+    own.write_text(own.read_text(encoding="utf-8").replace("_g02_", "_g99_"), encoding="utf-8")
+    run = train(
+        manifest, overrides=[*options, f"{SET}.folds=0"], out=tmp_path / "2", teacher=teacher
+    )
+    assert (run.metrics["teacher"]["learnt"], run.metrics["teacher"]["gone"]) == (18, 6)
+    assert "6 clips it learnt from could not be compared" in run.report.read_text(encoding="utf-8")
+
+
 def test_backbones_learn_from_a_teacher_and_from_its_features(
     teacher: Run, manifest: Manifest, options: list[str], tmp_path: Path
 ) -> None:
@@ -115,6 +145,7 @@ def test_backbones_learn_from_a_teacher_and_from_its_features(
     assert run.metrics["teacher"]["features"] == 0.5
 
 
+@pytest.mark.slow
 def test_activations_behind_a_cut_are_taught(
     teacher: Run, manifest: Manifest, options: list[str], tmp_path: Path
 ) -> None:
@@ -182,6 +213,9 @@ def test_what_does_not_fit_together_is_told(
         train(manifest, overrides=[*options, f"{SET}.weight=0.5"])
     with pytest.raises(UsageError, match=r"Cross-validation.*--fold K --teacher RUN"):
         crossval(manifest, overrides=[*options, f"{SET}.weight=0.5"])
+    compiled = [*options, f"{SET}.features=1", "train.compile=true", "head.name=conv1d"]
+    with pytest.raises(UsageError, match=r"needs train\.compile: false"):
+        train(manifest, overrides=compiled, out=tmp_path / "2", teacher=teacher)
     fixed = [*options, f"{SET}.features=1"]
     with pytest.raises(UsageError, match="nothing learns before the last layer"):
         train(manifest, overrides=fixed, out=tmp_path / "2", teacher=teacher)
@@ -223,6 +257,7 @@ def test_damaged_words_of_a_teacher_are_told(tmp_path: Path, manifest: Manifest)
         Teacher.load(tmp_path / FOLDER)
 
 
+@pytest.mark.slow
 def test_several_labels_a_clip(manifest: Manifest, options: list[str], tmp_path: Path) -> None:
     both = manifest.replace(
         replace(s, label="red|blå" if s.label == "red" else s.label) for s in manifest
@@ -249,3 +284,23 @@ def test_the_command_line(
     assert "--resume" in said.error
     said = frameflow("train", "manifest.csv", "--recipe", "default-distilled")
     assert "--teacher RUN" in said.error
+
+
+@pytest.mark.slow
+def test_the_members_of_an_ensemble_are_refitted(
+    teacher: Run, manifest: Manifest, options: list[str], tmp_path: Path
+) -> None:
+    from frameflow.training.ensemble import ensemble
+
+    other = train(
+        manifest, overrides=[*options, "train.seed=1", "train.lr=0.1"], out=tmp_path / "o"
+    )
+    both = ensemble([teacher, other], out=tmp_path / "both", weights=[0.25, 0.75])
+    said = []
+    for number, run in enumerate((teacher, other, both)):
+        taught = train(manifest, overrides=options, out=tmp_path / f"{number}", teacher=run)
+        assert taught.metrics["teacher"]["refitted"] == 24
+        said.append(Teacher.load(taught.path / FOLDER))
+    assert said[0].keys == said[2].keys
+    mean = 0.25 * said[0].probabilities + 0.75 * said[1].probabilities
+    np.testing.assert_allclose(said[2].probabilities, mean, atol=1e-5)

@@ -164,6 +164,7 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
         ("Classes", _classes(metrics)),
         ("Seed", str(metrics["seed"])),
         ("Recipe", metrics["recipe"]),
+        *([("Began with", init_words(metrics))] if metrics.get("init") else []),
         *([("Teacher", teacher_words(metrics))] if metrics.get("teacher") else []),
         ("Backbone", weights(metrics)),
         ("Engine", f"{metrics['engine']}, {metrics['precision']}"),
@@ -186,6 +187,13 @@ def facts(metrics: Metrics) -> list[tuple[str, str]]:
     return rows
 
 
+def init_words(metrics: Metrics) -> str:
+    """Which run's weights the training began with."""
+    said = metrics["init"]
+    seen = "; it has seen clips or groups that are scored" if said.get("leaky") else ""
+    return f"{'all of' if said['head'] else 'the backbones of'} the run {said['run']}{seen}"
+
+
 def teacher_words(metrics: Metrics) -> str:
     """Which run the model has learnt from beside the labels, and how."""
     said = metrics["teacher"]
@@ -202,6 +210,10 @@ def teacher_words(metrics: Metrics) -> str:
         parts.append(
             f"it had learnt from {said['learnt']} of {said['clips']} clips; "
             f"{how if said['refitted'] else left}"
+        )
+    if said.get("gone"):
+        parts.append(
+            f"{plural(said['gone'], 'clip')} it learnt from could not be compared with these"
         )
     if said.get("leaky"):
         parts.append("it has seen clips or groups that are scored")

@@ -75,7 +75,13 @@ def ask(
     said = teacher_probabilities(folder, part, engine=engine, views=settings.views)
     rows = dict(zip(said.keys, said.probabilities))
     own = run.manifest.split("train")
-    learnt = set(sample_keys(own)[0].values()) & rows.keys()
+    theirs, gone = sample_keys(own)
+    learnt = set(theirs.values()) & rows.keys()
+    if gone:
+        log.warning(
+            "%s the teacher learnt from cannot be read any more: whether it knows these clips "
+            "is told by the others.", plural(len(gone), "clip"),
+        )  # fmt: skip
     refitted: dict[str, np.ndarray] = {}
     if learnt and settings.folds > 1:
         refitted = _refitted(run, own, recipe, len(learnt), engine)
@@ -94,6 +100,7 @@ def ask(
         "views": settings.views or run.recipe.views.test,
         "clips": len(keys),
         "learnt": len(learnt),
+        "gone": len(gone),
         "refitted": len(learnt & refitted.keys()),
         "folds": settings.folds if refitted else 0,
     }

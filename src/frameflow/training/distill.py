@@ -165,8 +165,11 @@ def last_layer(head: nn.Module, recipe: Recipe) -> nn.Linear:
     """The layer whose inputs are matched.
 
     Raises:
-        UsageError: the head has none, or nothing of the student learns before it.
+        UsageError: the head has none, nothing of the student learns before it, or the student is
+            compiled.
     """
+    if recipe.train.compile:
+        raise UsageError("train.distill.features needs train.compile: false.")
     if recipe.way == "frozen" and getattr(head, "summarises", False):
         raise UsageError(
             f"train.distill.features: nothing learns before the last layer of a frozen recipe with "

@@ -46,7 +46,8 @@ class Teacher:
         probabilities: ``(N, K)`` float32, not calibrated, the mean over its views.
         features: ``(N, F)`` float32, what its last layer reads, compressed; None: not asked for.
         facts: ``run``, ``recipe``, ``digest``, ``views``, ``clips``, how many of them it had learnt
-            from (``learnt``), and of how many of these the refits speak (``refitted``).
+            from (``learnt``), of how many of these the refits speak (``refitted``), and how many
+            that it learnt from could not be read any more (``gone``).
         manifest: what it learnt from.
     """
 
