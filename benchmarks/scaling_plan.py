@@ -33,11 +33,11 @@ class Measured:
     open_us: float = 1.7  # a sample of a store that is opened
     missing_us: float = 2.2  # a sample looked for, its shard checked in cache
     store_bytes: float = 379.0  # memory of a sample of an open store
-    pairs_ns: float = 230.0  # two clips compared, for one scene in two splits
-    picture_bytes: float = 24_576.0  # of a clip that is compared
+    pairs_ns: float = 400.0  # two clips compared, for one scene in two splits
+    picture_bytes: float = 75_700.0  # memory of a clip that is compared
     summary_bytes: float = 57_600.0  # of a clip that the default head learns from
     limit_gb: float = 2.15  # of summaries, and of features, that are held in memory
-    epoch_us: float = 300.0  # core-us a clip and epoch, summaries in memory, 101 classes
+    epoch_us: float = 222.0  # core-us a clip and epoch, summaries in memory, 101 classes
     epoch_disk_us: float = 1500.0  # the same from disk
 
 
