@@ -43,7 +43,9 @@ def test_errors_have_examples_of_their_form(server: Any) -> None:
 def test_forms_name_their_fields(server: Any) -> None:
     told = schema(server)["paths"]
     wanted = {
-        "/v1/predict": {"file", "video", "path", "model", "topk"},
+        "/v1/predict": {
+            "file", "video", "path", "model", "topk", "per_frame", "rolling", "window",
+        },
         "/v1/explain": {"file", "video", "path", "model", "label"},
         "/v1/timeline": {
             "file", "video", "path", "model", "window", "stride", "grid", "smooth", "enter",

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 
@@ -57,6 +59,55 @@ def test_many_clients_get_each_their_own_answer(server: Any) -> None:
     assert together == [alone[clip] for clip in asked]
 
 
+def test_every_frame_is_what_the_command_line_says(server: Any) -> None:
+    from frameflow.inference.per_frame import iter_frame_rows
+    from frameflow.inference.predictor import load
+
+    clip = server.clips[1]
+    answer = predict(server, clip, per_frame="true", rolling=2, window=0.5)
+    assert answer.status_code == 200, answer.text
+    said, found = answer.json(), answer.json()["per_frame"]
+    own = load(server.run, engine="torch")
+    rows = list(iter_frame_rows(own, clip, rolling=2, window=0.5))
+    assert len(found["seconds"]) == len(rows) == 36
+    assert found["labels"] == list(own.labels)
+    assert found["seconds"] == [round(row.seconds, 3) for row in rows]
+    wanted = [[round(float(p), 6) for p in row.probabilities] for row in rows]
+    np.testing.assert_allclose(found["probabilities"], wanted, atol=2e-6)
+    assert found["predictions"] == [own.labels[int(row.probabilities.argmax())] for row in rows]
+    assert found["abstained"] == [False] * 36
+    assert said["label"] == expected(server, clip).label
+    assert "per_frame" not in predict(server, clip).json()
+
+
+def test_frames_of_a_video_of_uneven_times_are_shown_when_they_are(
+    server: Any, tmp_path: Path
+) -> None:
+    import av
+
+    path, shown = tmp_path / "uneven.mp4", [0, 1, 2, 4, 8, 9, 15, 16, 20, 24]
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 12)
+        for moment in shown:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), moment, np.uint8), "rgb24")
+            frame.pts, frame.time_base = moment, Fraction(1, 12)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    said = predict(server, path, per_frame="true", window=0.5).json()["per_frame"]
+    assert said["seconds"] == [round(moment / 12, 3) for moment in shown]
+
+
+def test_frames_are_as_many_as_a_client_waits_for(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frameflow.serving.frames.MOST_FRAMES", 35)
+    answer = predict(server, server.clips[1], per_frame="true")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_long")
+    assert answer.json()["error"]["cure"] == "Ask /v1/timeline, or cut the video."
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
@@ -64,6 +115,9 @@ def test_many_clients_get_each_their_own_answer(server: Any) -> None:
         ({"topk": "0"}, 422, "invalid"),
         ({"topk": "many"}, 422, "invalid"),
         ({"colour": "red"}, 422, "invalid"),
+        ({"rolling": "3"}, 422, "invalid"),  # of what is not asked for
+        ({"per_frame": "maybe"}, 422, "invalid"),
+        ({"per_frame": "1", "rolling": "0"}, 422, "invalid"),
         ({"video": "x" * 22}, 422, "invalid"),  # beside a file
         ({"path": "00.mp4"}, 422, "invalid"),
     ],

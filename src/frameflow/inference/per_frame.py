@@ -9,12 +9,11 @@ many windows hold it, and what has gone by is let go, so memory does not grow wi
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self, cast
+from typing import IO, cast
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from frameflow.data.labels import join_labels
 from frameflow.errors import UsageError, VideoError
 from frameflow.evaluation.frame_predictions import COLUMNS
 from frameflow.evaluation.predictions import PREFIX
-from frameflow.inference._rows import RowFile, check_target
+from frameflow.inference._rows import Closing, RowFile, check_target
 from frameflow.inference.prediction import Prediction
 from frameflow.inference.predictor import Predictor, probabilities_of
 from frameflow.inference.results import csv_line
@@ -37,6 +36,9 @@ log = logging.getLogger(__name__)
 
 OWN = ("prediction", "video", "frame", "seconds", "abstained")
 _AHEAD = 32  # moments that are decoded while others are computed
+
+
+Read = Callable[[ShotRequest], Iterator[Shot]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,8 @@ def iter_frame_rows(
     rolling: int = 1,
     window: float | None = None,
     info: VideoInfo | None = None,
+    times: np.ndarray | None = None,
+    read: Read | None = None,
 ) -> Iterator[FrameRow]:
     """Say what a run says around each frame, one after the other.
 
@@ -72,23 +76,30 @@ def iter_frame_rows(
         rolling: probabilities are the mean over this frame's and those of the N - 1 before it.
         window: seconds around a frame; see `frameflow.inference.timeline.plan.plan_windows`.
         info: what `probe` said of the video, if it was asked.
+        times: what `frame_times` said of it.
+        read: decodes it elsewhere, as `iter_shots` does here.
 
     Raises:
-        UsageError: ``rolling`` is not positive, or the length of the training clips is not known.
+        UsageError: ``rolling`` is not positive, the length of the training clips is not known, or
+            ``read`` is given and each frame's clip would have to be read anew.
         VideoError: the video cannot be read.
     """
     if rolling < 1:
         raise UsageError(f"rolling ({rolling}) must be > 0.")
     info = info or probe(video)
     plan = plan_windows(predictor.recognizer, info.rate, window=window)
-    rows = _ending(predictor, info) if plan.ending else _around(predictor, info, plan)
-    return _rows(info, rows, rolling)
+    times = frame_times(info.path) if times is None else times
+    if plan.ending:
+        rows = _ending(predictor, info, read)
+    else:
+        rows = _around(predictor, info, plan, times, read)
+    return _rows(info, rows, rolling, times)
 
 
 def _rows(
-    info: VideoInfo, found: Iterator[tuple[int, np.ndarray]], rolling: int
+    info: VideoInfo, found: Iterator[tuple[int, np.ndarray]], rolling: int, times: np.ndarray
 ) -> Iterator[FrameRow]:
-    times, names = frame_times(info.path), _names(info)
+    names = _names(info)
     recent: deque[np.ndarray] = deque(maxlen=rolling)
     for index, shares in found:
         recent.append(shares)
@@ -107,25 +118,28 @@ def _names(info: VideoInfo) -> list[str]:
 
 
 def _around(
-    predictor: Predictor, info: VideoInfo, plan: WindowPlan
+    predictor: Predictor, info: VideoInfo, plan: WindowPlan, times: np.ndarray, read: Read | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(index, ``(K,)``) of windows that lie around each frame, as far as that can be read."""
-    times = frame_times(info.path)
     middles = np.append((times[1:] + times[:-1]) / 2, times[-1] + 0.5 / info.rate)
     starts = np.clip(middles - plan.length / 2, 0, max(0.0, info.duration - plan.length))
     ends = np.minimum(starts + plan.length, info.duration)
-    shots = _Shots(predictor, info, plan)
+    shots = _Shots(predictor, info, plan, read)
     for index, shares in enumerate(shots.classified(zip(starts.tolist(), ends.tolist()))):
         if times[index] > shots.last + 1 / plan.grid:
             return
         yield index, shares
 
 
-def _ending(predictor: Predictor, info: VideoInfo) -> Iterator[tuple[int, np.ndarray]]:
+def _ending(
+    predictor: Predictor, info: VideoInfo, read: Read | None
+) -> Iterator[tuple[int, np.ndarray]]:
     """(index, ``(K,)``) of the clips that end at each frame."""
     encoder, rate = predictor.encoder, info.rate
     alike = all(request.fit != "follow" and not request.runs for request in encoder.requests)
     if info.variable_rate or not alike:
+        if read is not None:
+            raise UsageError("Each frame of this video needs a clip of its own to be read.")
         # Here what a clip shows of a frame depends on where the clip ends: each is read anew.
         log.info("%s: a clip is read for every frame, which takes long.", info.path)
         for index in range(info.frames):
@@ -134,9 +148,9 @@ def _ending(predictor: Predictor, info: VideoInfo) -> Iterator[tuple[int, np.nda
             yield index, predictor.calibrate(mean[None])[0]
         return
     # Every frame is a moment of the grid, and a window is as long as the longest clip.
-    pace = max(request.pace for request in encoder.requests)
-    reach = int(clip_offsets(encoder.sampling, rate=rate, pace=pace)[-1]) + 1
-    shots = _Shots(predictor, info, WindowPlan(reach / rate, 1 / rate, rate, ending=True))
+    last = [clip_offsets(r.sampling, rate=rate, pace=r.pace)[-1] for r in encoder.requests]
+    reach = int(max(last)) + 1
+    shots = _Shots(predictor, info, WindowPlan(reach / rate, 1 / rate, rate, ending=True), read)
     frames = np.arange(1, info.frames + 1)
     spans = zip((np.maximum(frames - reach, 0) / rate).tolist(), (frames / rate).tolist())
     for index, shares in enumerate(shots.classified(spans)):
@@ -152,8 +166,11 @@ class _Shots:
         last: seconds of the last moment, once it was read; before, infinity.
     """
 
-    def __init__(self, predictor: Predictor, info: VideoInfo, plan: WindowPlan) -> None:
+    def __init__(
+        self, predictor: Predictor, info: VideoInfo, plan: WindowPlan, read: Read | None
+    ) -> None:
         self._predictor, self._info, self._plan = predictor, info, plan
+        self._open = read or (lambda request: iter_shots(info.path, request, info=info))
         self.last = np.inf
 
     def classified(self, spans: Iterable[tuple[float, float]]) -> Iterator[np.ndarray]:
@@ -167,13 +184,13 @@ class _Shots:
     def _read(self) -> Iterator[Shot]:
         request = ShotRequest(tuple(self._predictor.encoder.requests), self._plan.grid)
         seconds = 0.0
-        for shot in iter_shots(self._info.path, request, info=self._info):
+        for shot in self._open(request):
             seconds = shot.seconds
             yield shot
         self.last = seconds
 
 
-class PerFrameCsv:
+class PerFrameCsv(Closing):
     """A table with a row a frame: a column of probability for each class, then `OWN`.
 
     It has the form of ``frame_predictions.csv``: a class that is named like another column gets
@@ -207,19 +224,11 @@ class PerFrameCsv:
         self._file.write(csv_line([*(f"{p:.6g}" for p in row.probabilities), *cells]))
         self.rows += 1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()
 
 
-class FrameLabels:
+class FrameLabels(Closing):
     """What is said of each frame of a video, kept in a temporary file for those who draw it.
 
     Args:
@@ -252,13 +261,5 @@ class FrameLabels:
         shares = np.frombuffer(self._file.read(size), dtype=np.float32)
         return self._predictor.from_probabilities(self._video, shares, topk=self._topk)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._file.close()

@@ -20,6 +20,9 @@ class PredictFields(_Form):
     """Of a prediction, beside the video."""
 
     topk: int = Field(5, ge=1, le=1000)
+    per_frame: bool = False
+    rolling: int | None = Field(None, ge=1, le=10_000)
+    window: float | None = Field(None, gt=0, le=3600, allow_inf_nan=False)
 
 
 class TimelineFields(_Form):

@@ -91,6 +91,11 @@ class SafeReader:
         (found,) = self._ask("probe", path, cancelled, lambda value, _: _wire.unpack_info(value))
         return found
 
+    def times(self, path: Path, *, cancelled: Cancelled = None) -> "tuple[VideoInfo, np.ndarray]":
+        """What a video is, and the seconds at which each of its frames is shown."""
+        (found,) = self._ask("times", path, cancelled, _unpack_times)
+        return found
+
     def read(
         self, path: Path, requests: "Sequence[ClipRequest]", *, cancelled: Cancelled = None
     ) -> "list[list[Clip]]":
@@ -347,6 +352,14 @@ class SafeReader:
             for worker in live:
                 worker.watch()
             time.sleep(_WATCH if any(worker.busy for worker in live) else 4 * _WATCH)
+
+
+def _unpack_times(value: Any, arrays: list[np.ndarray]) -> "tuple[VideoInfo, np.ndarray]":
+    info, place = value
+    times = arrays[place]
+    if times.dtype != np.float64 or times.ndim != 1 or not len(times):
+        raise ValueError("these are no times")
+    return _wire.unpack_info(info), times
 
 
 def _unpack_read(value: Any, arrays: list[np.ndarray]) -> "tuple[VideoInfo, list[list[Clip]]]":

@@ -103,6 +103,16 @@ class Video(BaseModel):
     playable: bool
 
 
+class Frames(BaseModel):
+    """What a model says around each frame of a video, a row a frame."""
+
+    labels: list[str]
+    seconds: list[float]
+    probabilities: list[list[float]]
+    predictions: list[str | list[str]]
+    abstained: list[bool]
+
+
 class Answer(BaseModel):
     """What a model says of a video."""
 
@@ -127,6 +137,7 @@ class Answer(BaseModel):
     set: list[str] | None
     abstained: bool
     present: list[str] | None = None
+    per_frame: Frames | None = None
     views: int
     duration: float
     timing: dict[str, float]

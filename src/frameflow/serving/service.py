@@ -81,6 +81,7 @@ class Service:
         self.jobs = Jobs(most=settings.jobs, ttl=settings.ttl, ended=self._job_ended)
         self.reading = ThreadPoolExecutor(settings.workers, thread_name_prefix="read")
         self.explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self.framing = ThreadPoolExecutor(1, thread_name_prefix="frames")
         self.previews = Previews(self.reader, self.uploads)
         self._watch()
         self._tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._sweep())]
@@ -92,7 +93,7 @@ class Service:
     def _close(self) -> None:
         for task in self._tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
-        for pool in (self.reading, self.explaining):
+        for pool in (self.reading, self.explaining, self.framing):
             pool.shutdown(wait=False, cancel_futures=True)
         self.previews.close()
         self.jobs.close()

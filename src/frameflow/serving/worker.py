@@ -26,7 +26,7 @@ from frameflow.serving.sniff import CURE, check_kind
 from frameflow.video._guard import Guard, OverLimit, set_guard
 from frameflow.video._open import NOT_A_VIDEO
 from frameflow.video.clip import read_clips
-from frameflow.video.probe import VideoInfo, probe
+from frameflow.video.probe import VideoInfo, frame_times, probe
 
 if TYPE_CHECKING:
     from frameflow.inference.timeline.shots import Shot
@@ -84,7 +84,8 @@ class Worker:
             if self._cancelled >= number:
                 raise _Cancelled
 
-        do = {"probe": _probe, "read": _read, "shots": _shots, "preview": _preview}[request["do"]]
+        do = {"probe": _probe, "read": _read, "shots": _shots, "preview": _preview,
+              "times": _times}[request["do"]]  # fmt: skip
         send({"kind": "begun"})
         limit_cpu(request["budget"])
         try:
@@ -184,6 +185,14 @@ def _probe(request: dict[str, Any], limits: Limits, send: Send, check: Check) ->
     info = _about(Path(request["path"]), limits)
     check()
     send({"kind": "done", "value": _wire.pack_info(info)})
+
+
+def _times(request: dict[str, Any], limits: Limits, send: Send, check: Check) -> None:
+    path, arrays = Path(request["path"]), Arrays()
+    info = _about(path, limits)
+    check()
+    value = [_wire.pack_info(info), arrays.add(frame_times(path))]
+    send({"kind": "done", "value": value}, arrays)
 
 
 def _read(request: dict[str, Any], limits: Limits, send: Send, check: Check) -> None:

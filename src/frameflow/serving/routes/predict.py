@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 
 from frameflow.serving.batching import timed
 from frameflow.serving.forms import PredictFields, parse
+from frameflow.serving.frames import MOST_FRAMES, check_frames, frames_of
 from frameflow.serving.schemas import SENT, VIDEO_FIELDS, Answer, errors, form
 from frameflow.serving.service import in_pool, unless_gone
 from frameflow.serving.sources import Source, source_of
@@ -19,7 +20,24 @@ if TYPE_CHECKING:
     from frameflow.serving.service import Service
     from frameflow.video.clip import Clip
 
-_FIELDS = form({**VIDEO_FIELDS, "topk": {"type": "integer", "minimum": 1, "default": 5}})
+_FIELDS = form(
+    {
+        **VIDEO_FIELDS,
+        "topk": {"type": "integer", "minimum": 1, "default": 5},
+        "per_frame": {
+            "type": "boolean", "default": False,
+            "description": f"Also around each frame, of at most {MOST_FRAMES:,} frames.",
+        },
+        "rolling": {
+            "type": "integer", "minimum": 1,
+            "description": "With per_frame: the mean over so many frames.",
+        },
+        "window": {
+            "type": "number", "exclusiveMinimum": 0,
+            "description": "With per_frame: seconds around a frame that are looked at.",
+        },
+    }
+)  # fmt: skip
 
 
 def router(service: "Service") -> APIRouter:
@@ -34,12 +52,18 @@ def router(service: "Service") -> APIRouter:
         begun = time.perf_counter()
         async with source_of(service, request) as (sent, source):
             asked = parse(PredictFields, sent.fields)
+            check_frames(asked)
             model = service.models.get(asked.model)
             read = time.perf_counter()
             answer = await unless_gone(request, _answer(service, model, source, asked.topk))
+            frames: dict[str, Any] = {}
+            if asked.per_frame:
+                about = frames_of(service, model, source, asked)
+                frames["per_frame"] = await unless_gone(request, about)
         prediction, duration, reading = answer
         return {
             **said(model, source, prediction),
+            **frames,
             "views": prediction.views,
             "duration": round(duration, 3),
             "timing": {
