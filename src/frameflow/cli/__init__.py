@@ -36,6 +36,7 @@ def build_app() -> typer.Typer:
         bench,
         compare,
         data,
+        ensemble,
         explain,
         export,
         features,
@@ -64,6 +65,7 @@ def build_app() -> typer.Typer:
     live.register(app)
     explain.register(app)
     compare.register(app)
+    ensemble.register(app)
     tune.register(app)
     report.register(app)
     recipes.register(app)

@@ -6,6 +6,7 @@ from typing import Any
 
 from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest
+from frameflow.evaluation import _ensemble_words as ensemble
 from frameflow.evaluation._markdown import bullets, code, plain, table
 from frameflow.evaluation._words import (
     bad_reasons,
@@ -42,7 +43,8 @@ _FITS = {
 
 def data_name(metrics: Metrics) -> str:
     """What the data is called: as it was named for the training, or the manifest that is scored."""
-    return str((metrics.get("training") or {}).get("data") or metrics["manifest"])
+    record = metrics.get("training") or metrics.get("ensemble") or {}
+    return str(record.get("data") or metrics["manifest"])
 
 
 def what(recipe: Recipe) -> str:
@@ -153,6 +155,8 @@ def training_data(metrics: Metrics, manifest: Manifest, data: str) -> list[str]:
 
 def procedure(metrics: Metrics, recipe: Recipe) -> list[str]:
     """The settings that matter, and how the training went."""
+    if ensemble.is_ensemble(metrics):
+        return ["Nothing was trained: the members were, each as its own recipe in `members/` says."]
     train, record = recipe.train, metrics.get("training")
     lines = [
         f"Recipe `{recipe.name}`, seed {metrics['seed']}; all of it is in `recipe.yaml`.",

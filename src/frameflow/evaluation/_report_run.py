@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frameflow.data.manifest import SPLITS, Manifest
+from frameflow.evaluation import _ensemble_words as ensemble
 from frameflow.evaluation._words import Metrics, labels, plural
 from frameflow.pages import plots
 
@@ -139,6 +140,8 @@ def commands(metrics: Metrics) -> list[str]:
     train = (
         f"frameflow train {run}/manifest.csv --recipe {run}/recipe.yaml{taught} --out again{allow}"
     )
+    if ensemble.is_ensemble(metrics):
+        train = ensemble.command(metrics)
     own = metrics["manifest"] == "manifest.csv"
     scored = "" if own else f" {shlex.quote(metrics['manifest'])}"
     split = "" if metrics["split"] == "test" else f" --split {metrics['split']}"

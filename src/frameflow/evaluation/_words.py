@@ -148,10 +148,11 @@ def warnings(metrics: Metrics) -> list[tuple[str, str]]:
 
 def weights(metrics: Metrics) -> str:
     """Backbones with the source and digest of their weights."""
-    return "; ".join(
+    told = (
         f"{entry['backbone']} on {entry['stream']}, weights {entry['source']}, {entry['digest']}"
         for entry in metrics["weights"]
     )
+    return "; ".join(dict.fromkeys(told))
 
 
 def facts(metrics: Metrics) -> list[tuple[str, str]]:

@@ -253,12 +253,12 @@ def _choose(
     units = units_of(groups, len(truth))
     for method, loss in zip(methods, losses):
         worse = loss - best
-        if worse.mean() <= _standard_error(worse, units.index, units.count):
+        if worse.mean() <= standard_error(worse, units.index, units.count):
             return method
     raise AssertionError("the best is no worse than itself")
 
 
-def _standard_error(values: np.ndarray, index: np.ndarray, units: int) -> float:
+def standard_error(values: np.ndarray, index: np.ndarray, units: int) -> float:
     """Of a mean over samples, where those of one unit go together."""
     sums = np.bincount(index, values - values.mean(), minlength=units)
     return float(np.sqrt((sums**2).sum() * units / max(1, units - 1)) / len(values))

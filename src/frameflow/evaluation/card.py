@@ -14,6 +14,7 @@ from frameflow.config import Recipe
 from frameflow.data.manifest import Manifest
 from frameflow.evaluation import _card_figures as told
 from frameflow.evaluation import _card_made as made
+from frameflow.evaluation import _ensemble_words as ensemble
 from frameflow.evaluation._card_front import front
 from frameflow.evaluation._markdown import bullets, plain
 from frameflow.evaluation._words import labels, multilabel, plural, warnings
@@ -38,6 +39,7 @@ def render(metrics: Mapping[str, Any], recipe: Recipe, manifest: Manifest) -> st
     data = made.data_name(metrics)
     sections: list[tuple[str, Sequence[str]]] = [
         ("Goal", made.goal(metrics)),
+        ("Members", ensemble.members(metrics)),
         ("Architecture", made.architecture(metrics, recipe)),
         ("Input", made.inputs(metrics, recipe, manifest)),
         ("Output", made.output(metrics)),
@@ -70,8 +72,9 @@ def _first(metrics: Mapping[str, Any], recipe: Recipe) -> str:
     kind = "multi-label " if multilabel(metrics) else ""
     count = plural(len(labels(metrics)), "class").replace("classs", "classes")
     version = metrics["versions"].get("frameflow-video", "")
+    what = ensemble.what(metrics) if ensemble.is_ensemble(metrics) else made.what(recipe)
     return (
-        f"A {kind}video classifier for {count}: {made.what(recipe)}. Trained and scored with "
+        f"A {kind}video classifier for {count}: {what}. Trained and scored with "
         f"FrameFlow {version}".rstrip()
         + "."
     )

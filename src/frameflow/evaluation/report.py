@@ -12,6 +12,7 @@ import numpy as np
 
 from frameflow._files import write_text
 from frameflow.data.manifest import Manifest
+from frameflow.evaluation import _ensemble_words as ensemble
 from frameflow.evaluation import _report_run as run_parts
 from frameflow.evaluation._report_classes import absent, class_rows, findings, largest, together
 from frameflow.evaluation._report_clips import gallery
@@ -157,7 +158,7 @@ def _summary(metrics: Metrics) -> dict[str, Any]:
         "several": multilabel(metrics),
         "headline": headline(metrics),
         "warnings": warnings(metrics),
-        "facts": facts(metrics),
+        "facts": [*facts(metrics), *ensemble.facts(metrics)],
         "figures": figures(metrics),
         "spread": spread(metrics).rstrip("."),
         "interval_name": interval_name(metrics),

@@ -25,6 +25,7 @@ from frameflow.export.samples import (
     read_example,
     read_examples,
     reader,
+    refuse_apart,
 )
 from frameflow.features.engines import computes_bfloat16, cores
 from frameflow.inference._calibrated import calibration_of
@@ -91,6 +92,7 @@ def bench(
             raise UsageError(f"The engine {engine!r} is not installed: pip install {engine}.")
     folder = run_folder(run)
     recognizer = load_recognizer(folder).eval()
+    refuse_apart(recognizer)
     manifest = own_manifest(folder, recognizer)
     with tempfile.TemporaryDirectory(prefix="frameflow-") as temporary:
         scratch = Path(temporary)

@@ -15,7 +15,15 @@ from frameflow.export import int8
 from frameflow.export.agreement import Agreement, Files, check
 from frameflow.export.metadata import as_strings, describe, input_names, stamp
 from frameflow.export.runners import open_file
-from frameflow.export.samples import Example, generated, own_manifest, read_examples, reader, spread
+from frameflow.export.samples import (
+    Example,
+    generated,
+    own_manifest,
+    read_examples,
+    reader,
+    refuse_apart,
+    spread,
+)
 from frameflow.features._openvino import openvino_core
 from frameflow.inference.predictor import Source, load_recognizer, run_folder
 
@@ -119,6 +127,7 @@ def export(
     target = out if out is not None else folder / "exports" / form
     _check_target(target)
     recognizer = load_recognizer(folder).eval()
+    refuse_apart(recognizer)
     manifest = own_manifest(folder, recognizer)
     if quantise:
         int8.check_clips(manifest)

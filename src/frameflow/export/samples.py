@@ -10,7 +10,7 @@ import numpy as np
 
 from frameflow._places import url_of
 from frameflow.data.manifest import Manifest, Sample
-from frameflow.errors import VideoError
+from frameflow.errors import UsageError, VideoError
 from frameflow.features.encode import ClipEncoder
 from frameflow.models.streams import difference, stream_images
 
@@ -45,6 +45,22 @@ def reader(recognizer: "Recognizer") -> ClipEncoder:
         views=recipe.views.test,
         engine="torch",
     )
+
+
+def refuse_apart(recognizer: "Recognizer") -> None:
+    """One file takes one clip.
+
+    Raises:
+        UsageError: the streams choose frames differently, as members of an ensemble may.
+    """
+    own = [stream.sampling for stream in recognizer.recipe.streams]
+    ways = dict.fromkeys(f"{s.frames} {s.strategy}" for s in own if s is not None)
+    if ways:
+        raise UsageError(
+            f"The members of this ensemble choose frames differently ({' and '.join(ways)}), so "
+            f"no single file can take their clips: export each run by itself, or serve the "
+            f"ensemble with `frameflow serve`."
+        )
 
 
 def own_manifest(run: Path, recognizer: "Recognizer") -> Manifest | None:

@@ -105,7 +105,7 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
     choice, backbone = encoder.streams[stream], encoder.backbones[stream]
     request = encoder.requests[encoder.request_of[stream]]
     moves = choice.kind in ("difference", "flow")
-    steps = backbone.steps(encoder.sampling.frames)
+    sampling, steps = request.sampling, encoder.stream_steps[stream]
     if request.total_views < encoder.views:  # one frame beside several crops of another stream
         view //= encoder.crops
     return FeatureSpec(
@@ -120,10 +120,10 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         kind=choice.kind,
         gap=choice.gap if moves or choice.kind == "stack" else 0,
         gain=choice.gain if moves else 0.0,
-        strategy=encoder.sampling.strategy,
-        frames=encoder.sampling.frames,
-        stride=encoder.sampling.stride,
-        spacing=encoder.sampling.spacing,
+        strategy=sampling.strategy,
+        frames=sampling.frames,
+        stride=sampling.stride,
+        spacing=sampling.spacing,
         view=view,
         views=request.total_views,
         random=encoder.random,
@@ -132,5 +132,5 @@ def _spec(encoder: "ClipEncoder", stream: int, view: int, flip: bool, weights: s
         layer=backbone.layer,
         pace=choice.pace,
         follow=follow_of(choice),
-        steps=None if steps == encoder.sampling.frames else steps,
+        steps=None if steps == sampling.frames else steps,
     )

@@ -39,6 +39,8 @@ class ClipEncoder:
         views: clips of a sample, moments times crops.
         dim: length of the features of a frame, all streams one after the other.
         steps: S, how many features a clip has: T, unless a video model gives another number.
+        stream_steps: of each stream.
+        apart: the streams choose frames differently: S is then that of the longest.
 
     Raises:
         UsageError: the numbers of streams and backbones differ, streams have unequal numbers of
@@ -64,8 +66,11 @@ class ClipEncoder:
         self.sampling = sampling
         self.random = random
         self.moments = views
-        self.steps = _steps(backbones, sampling.frames)
+        self.apart = any(stream.sampling is not None for stream in streams)
         self.requests, self.request_of = _requests(self.streams, backbones, sampling, views)
+        own = [self.requests[number].sampling.frames for number in self.request_of]
+        self.stream_steps = tuple(b.steps(frames) for b, frames in zip(backbones, own))
+        self.steps = _steps(backbones, self.stream_steps, apart=self.apart)
         crops = {request.total_views // views for request in self.requests}
         if len(crops - {1}) > 1:
             raise UsageError(
@@ -80,12 +85,15 @@ class ClipEncoder:
     @cached_property
     def engines(self) -> tuple[Engine, ...]:
         """One for each stream, shared where the backbone is; made when they are first needed."""
-        made: dict[int, Engine] = {}
-        for backbone in self.backbones:
-            if id(backbone) not in made:
-                frames = self.sampling.frames
-                made[id(backbone)] = make_engine(backbone, self._kind, frames=frames)
-        return tuple(made[id(backbone)] for backbone in self.backbones)
+        made: dict[tuple[int, int | None], Engine] = {}
+        keys = []
+        for backbone, number in zip(self.backbones, self.request_of):
+            frames = self.requests[number].sampling.frames
+            # Frames that are seen one by one are of one engine, however many make a clip.
+            keys.append((id(backbone), frames if backbone.temporal else None))
+            if keys[-1] not in made:
+                made[keys[-1]] = make_engine(backbone, self._kind, frames=frames)
+        return tuple(made[key] for key in keys)
 
     @cached_property
     def precisions(self) -> tuple[str, ...]:
@@ -176,7 +184,7 @@ class ClipEncoder:
 
         Returns:
             ``(views, S, dim)`` float32, the streams one after the other, with the precision of
-            stored features (float16), and ``(views, S)`` bool masks.
+            stored features (float16), and ``(views, S)`` bool masks, see `joined`.
         """
         per_stream = [self.clips_of(i, clips) for i in range(len(self.streams))]
         parts = [
@@ -186,7 +194,31 @@ class ClipEncoder:
         masks = [
             [self.mask_of(i, clip) for clip in own] for i, own in enumerate(per_stream)
         ]  # of each stream, each view
-        return np.concatenate(parts, axis=-1).astype(np.float32), np.logical_and.reduce(masks)
+        return self.joined(parts, [np.stack(own) for own in masks])
+
+    def joined(
+        self, parts: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The features of all streams as one.
+
+        Args:
+            parts: of each stream ``(V, S_i, dim_i)`` float16.
+            masks: of each stream ``(V, S_i)`` bool.
+
+        Returns:
+            ``(V, S, dim)`` float32 and ``(V, S)`` bool: a step counts where it counts for every
+            stream. Of streams that choose frames differently all steps count, and features that
+            are not there, or do not count, are not a number: so each keeps its own mask.
+        """
+        if not self.apart:
+            return np.concatenate(parts, axis=-1).astype(np.float32), np.logical_and.reduce(masks)
+        found = np.full((len(parts[0]), self.steps, self.dim), np.nan, dtype=np.float32)
+        begin = 0
+        for part, mask in zip(parts, masks):
+            end = begin + part.shape[-1]
+            found[:, : part.shape[1], begin:end] = np.where(mask[..., None], part, np.nan)
+            begin = end
+        return found, np.ones(found.shape[:2], dtype=np.bool_)
 
     def mask_of(self, stream: int, clip: Clip) -> np.ndarray:
         """``(S,)`` bool, which of a clip's features count for one stream.
@@ -196,7 +228,7 @@ class ClipEncoder:
         """
         if self.backbones[stream].framewise:
             return clip.mask
-        return np.ones(self.steps, dtype=np.bool_)
+        return np.ones(self.stream_steps[stream], dtype=np.bool_)
 
 
 def encode_stream(
@@ -286,15 +318,14 @@ def interpolation_of(backbone: "Backbone") -> Interpolation:
     return known.get(named, "bicubic")
 
 
-def _steps(backbones: "Sequence[Backbone]", frames: int) -> int:
-    steps = [backbone.steps(frames) for backbone in backbones]
-    if len(set(steps)) > 1:
+def _steps(backbones: "Sequence[Backbone]", steps: Sequence[int], *, apart: bool) -> int:
+    if len(set(steps)) > 1 and not apart:
         given = ", ".join(f"{b.name} {count}" for b, count in zip(backbones, steps))
         raise UsageError(
             f"The streams give different numbers of features for a clip ({given}), which cannot "
             f"be joined: take backbones that give as many."
         )
-    return steps[0] if steps else frames
+    return max(steps)
 
 
 def _requests(
@@ -304,7 +335,8 @@ def _requests(
     kinds: dict[tuple[object, ...], list[int]] = {}
     for index, (stream, backbone) in enumerate(zip(streams, backbones)):
         look = (backbone.preprocess.size, stream.fit, interpolation_of(backbone), stream.pace)
-        kinds.setdefault((*look, crops_of(stream), follow_of(stream)), []).append(index)
+        own = stream.sampling or sampling
+        kinds.setdefault((*look, crops_of(stream), follow_of(stream), own), []).append(index)
     requests: list[ClipRequest] = []
     request_of = [0] * len(streams)
     for own in kinds.values():
@@ -315,7 +347,7 @@ def _requests(
             request_of[i] = len(requests)
         requests.append(
             ClipRequest(
-                sampling=sampling,
+                sampling=stream.sampling or sampling,
                 size=backbone.preprocess.size,
                 fit=stream.fit,
                 crops=crops_of(stream),

@@ -168,4 +168,5 @@ def _features(
         dims=[backbone.dim for backbone in encoder.backbones],
         frames=encoder.steps,
         precision=encoder.precision,
+        apart=encoder.apart,
     )

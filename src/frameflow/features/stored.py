@@ -43,6 +43,7 @@ class Features:
         dims: length of the features of a frame, of each stream.
         frames: features of a clip: as many as its frames, or what a video model gives.
         precision: of the engine that computed them.
+        apart: the streams choose frames differently, see `ClipEncoder.joined`.
 
     Attributes:
         samples, views, bad, frames, precision: as given.
@@ -60,6 +61,7 @@ class Features:
         dims: Sequence[int],
         frames: int,
         precision: str = "float32",
+        apart: bool = False,
     ) -> None:
         self.samples = list(samples)
         self.views = list(views)
@@ -68,6 +70,7 @@ class Features:
         self.frames = frames
         self.precision = precision
         self.dims = list(dims)
+        self._apart = apart
         self._stores = stores
         self._places = [[store.locate(keys) for store in streams] for streams in stores]
 
@@ -89,7 +92,8 @@ class Features:
 
         Returns:
             ``(n, T, D)`` float32 features and ``(n, T)`` bool masks, False for frames that are
-            padded for any stream.
+            padded for any stream; of streams that choose frames differently as
+            `ClipEncoder.joined` has them.
         """
         import torch
 
@@ -118,7 +122,12 @@ class Features:
         begin = 0
         streams = zip(self._stores[view], self._places[view], self.dims, strict=True)
         for store, places, dim in streams:
-            _, own = store.gather(places[rows], halves[:, :, begin : begin + dim])
-            mask &= own
+            part = halves[:, : store.spec.length, begin : begin + dim]
+            _, own = store.gather(places[rows], part)
             begin += dim
+            if self._apart:
+                part[~own] = np.nan
+                halves[:, store.spec.length :, begin - dim : begin] = np.nan
+            else:
+                mask &= own
         return halves, mask

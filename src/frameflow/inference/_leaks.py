@@ -23,8 +23,8 @@ def leaks_from_training(
     if not foreign:
         return split != "train" and bool(check_leaks(own))
     trained = own.where(lambda sample: sample.split in {"train", "val"})
-    clips = {_clip(own, sample) for sample in trained}
-    shared_clips = [s for s in scored if _clip(scored, s) in clips]
+    clips = {clip_of(own, sample) for sample in trained}
+    shared_clips = [s for s in scored if clip_of(scored, s) in clips]
     groups = {sample.group for sample in trained if sample.group}
     shared_groups = Counter(s.group for s in scored if s.group in groups)
     if not shared_clips and not shared_groups:
@@ -48,6 +48,7 @@ def leaks_from_training(
     return True
 
 
-def _clip(manifest: Manifest, sample: Sample) -> tuple[object, ...]:
+def clip_of(manifest: Manifest, sample: Sample) -> tuple[object, ...]:
+    """What a sample shows, whatever manifest it stands in: its file, span or frame."""
     where = manifest.path(sample)
     return (str(where.resolve()), sample.start, sample.end, sample.frame)

@@ -64,11 +64,9 @@ def model_record(recognizer: "Recognizer") -> dict[str, Any]:
         ``head`` and its ``options``; ``features``, the length of the vector of a frame or clip;
         ``sizes``, ``[height, width]`` in px of the frames each backbone sees; ``frames`` of a clip.
     """
-    shape = ("dim", "dims", "frames", "classes")
-    arguments = recognizer.head.arguments
     return {
         "head": recognizer.head.name,
-        "options": {name: value for name, value in arguments.items() if name not in shape},
+        "options": recognizer.head.told,
         "features": recognizer.dim,
         "sizes": [[backbone.preprocess.size] * 2 for backbone in recognizer.backbones()],
         "frames": recognizer.frames,

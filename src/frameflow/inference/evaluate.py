@@ -111,10 +111,9 @@ def evaluate(
         split=scored.split,
         allow=allow_leak,
     )
-    if not scored.foreign:  # it began with, or learnt from, a run that had seen these clips
-        leaky = leaky or any(
-            bool(recognizer.extra.get(name, {}).get("leaky")) for name in ("init", "teacher")
-        )
+    if not scored.foreign:  # it began with, learnt from or holds a run that had seen these clips
+        made_of = (recognizer.extra.get(name, {}) for name in ("init", "teacher", "ensemble"))
+        leaky = leaky or any(each.get("leaky") for each in made_of)
     views = views or recipe.views.test
     into = folder_for(folder, scored, views=views, usual_views=recipe.views.test)
     with _store_for(recipe) as store:

@@ -87,7 +87,7 @@ class Explainer:
         looks = []
         for crop in range(encoder.views):
             own = [stream[crop] for stream in clips]
-            masks = np.logical_and.reduce([clip.mask for clip in own])
+            masks = [clip.mask for clip in own]
             images = [stream_images(s, c) for s, c in zip(encoder.streams, own)]
             looks.append(Look(self.recognizer, images, masks))
         shares = _shares(self.recognizer, looks)
@@ -145,9 +145,8 @@ class Explainer:
         width, height = info.width * wide, info.height * high
         scale = min(1.0, self.side / max(width, height))
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
-        asked = ClipRequest(
-            self._encoder.sampling, size=size, fit="squash", pace=self._encoder.streams[stream].pace
-        )
+        own = self._encoder.requests[self._encoder.request_of[stream]]
+        asked = ClipRequest(own.sampling, size=size, fit="squash", pace=own.pace)
         ((found,),) = read([asked])
         assert np.array_equal(found.indices, clip.indices)
         return found.frames

@@ -3,11 +3,11 @@
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from frameflow.data.manifest import Manifest
+from frameflow.data.manifest import Manifest, Sample
 from frameflow.errors import UsageError, listing
 from frameflow.inference.predictor import (
     EngineKind,
@@ -16,6 +16,9 @@ from frameflow.inference.predictor import (
     load_recognizer,
     run_folder,
 )
+
+if TYPE_CHECKING:
+    from frameflow.models.recognizer import Recognizer
 
 
 class Said(NamedTuple):
@@ -67,10 +70,24 @@ def teacher_probabilities(
         UsageError: no such run.
         FrameFlowError: no sample can be read.
     """
-    from frameflow.features.extract import extract
     from frameflow.features.quarantine import sample_keys
 
     recognizer = load_recognizer(run_folder(run))
+    samples, shares = shares_of(recognizer, manifest, engine=engine, views=views)
+    keys, _ = sample_keys(manifest)
+    known = {id(manifest[index]): key for index, key in keys.items()}
+    return Said([known[id(sample)] for sample in samples], shares, tuple(recognizer.labels))
+
+
+def shares_of(
+    recognizer: "Recognizer", manifest: Manifest, *, engine: EngineKind, views: int | None
+) -> tuple[list[Sample], np.ndarray]:
+    """The readable samples of a manifest and their ``(N, K)`` probabilities, not calibrated.
+
+    The arguments are those of `teacher_probabilities`, with a recognizer that is loaded.
+    """
+    from frameflow.features.extract import extract
+
     with ExitStack() as stack:
         store: Path | None = None
         if recognizer.recipe.way != "frozen":  # features of a backbone that learnt are not kept
@@ -85,9 +102,4 @@ def teacher_probabilities(
             views=views,
             max_bad=1.0,
         )
-        shares = average_views(recognizer, features)
-    keys, _ = sample_keys(manifest)
-    known = {id(manifest[index]): key for index, key in keys.items()}
-    return Said(
-        [known[id(sample)] for sample in features.samples], shares, tuple(recognizer.labels)
-    )
+        return features.samples, average_views(recognizer, features)

@@ -41,7 +41,7 @@ class Look:
     Args:
         recognizer: in evaluation mode.
         images: for each stream what its backbone looks at, ``(T, H, W, 3)`` uint8.
-        mask: ``(T,)`` bool, False for frames that are padding.
+        mask: ``(T,)`` bool, False for frames that are padding; or one for each stream.
 
     Attributes:
         features: ``(1, S, dim)`` float32, as `Recognizer.logits` takes them.
@@ -57,26 +57,46 @@ class Look:
     """
 
     def __init__(
-        self, recognizer: Recognizer, images: Sequence[np.ndarray], mask: np.ndarray
+        self,
+        recognizer: Recognizer,
+        images: Sequence[np.ndarray],
+        mask: np.ndarray | Sequence[np.ndarray],
     ) -> None:
         if len(images) != len(recognizer.backbones()):
             raise UsageError(f"{len(images)} inputs for {len(recognizer.backbones())} streams.")
         self.recognizer = recognizer
-        self.frames = len(mask)
-        self._visible = torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))
+        masks = [mask] * len(images) if isinstance(mask, np.ndarray) else mask
+        self._apart = any(stream.sampling is not None for stream in recognizer.recipe.streams)
+        if not self._apart:
+            masks = [np.logical_and.reduce(masks)] * len(images)
+        self.frames = len(masks[0])
+        self._seen = [torch.from_numpy(np.ascontiguousarray(own, dtype=bool)) for own in masks]
         self._last = [_last(*pair) for pair in zip(recognizer.backbones(), images)]
         self._maps = [last.maps.requires_grad_() for last in self._last]
         with torch.enable_grad():
             parts = [last.finish(maps) for last, maps in zip(self._last, self._maps)]
-            self._features = torch.cat(parts, dim=-1)
+            self._features = self._joined(parts)
         self.features = self._features.detach()
         self._framewise = any(backbone.framewise for backbone in recognizer.backbones())
         seen = (
-            self._visible
-            if self._framewise
+            self._seen[0]
+            if self._framewise and not self._apart
             else torch.ones(self.features.shape[1], dtype=torch.bool)
         )
         self.mask = seen.unsqueeze(0).to(self.features.device)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """``(1, S, dim)``: the features of all streams, as `ClipEncoder.joined` has them."""
+        if not self._apart:
+            return torch.cat(list(parts), dim=-1)
+        most = max(part.shape[1] for part in parts)
+        found = []
+        for backbone, part, seen in zip(self.recognizer.backbones(), parts, self._seen):
+            if backbone.framewise:
+                part = part.masked_fill(~seen.to(part.device).view(1, -1, 1), torch.nan)
+            more = (0, 0, 0, most - part.shape[1])
+            found.append(torch.nn.functional.pad(part, more, value=torch.nan))
+        return torch.cat(found, dim=-1)
 
     def evidence(self, label: int) -> list[np.ndarray]:
         """How much each place speaks for a label, and against it where below zero.
@@ -93,21 +113,23 @@ class Look:
             self._features, self._maps, grad_outputs=outer, retain_graph=True
         )
         found = []
-        for backbone, maps, gradient in zip(self.recognizer.backbones(), self._maps, gradients):
-            visible = self._visible.to(maps.device) if backbone.framewise else None
+        streams = zip(self.recognizer.backbones(), self._maps, gradients, self._seen)
+        for backbone, maps, gradient, seen in streams:
+            visible = seen.to(maps.device) if backbone.framewise else None
             spoken = spoken_by(maps.detach(), gradient, visible)
-            found.append(_over_frames(spoken, self.frames).cpu().numpy())
+            found.append(_over_frames(spoken, len(seen)).cpu().numpy())
         return found
 
     def _gradient(self, label: int) -> Tensor:
         """``(1, S, dim)`` of the log odds by the features, the mean over the way to them."""
         way = self.features
         if self._framewise:
-            seen = self.mask.unsqueeze(-1)
+            there = ~way.isnan()
+            seen = self.mask.unsqueeze(-1) & there
             clip = way.where(seen, 0.0)
             still = clip.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True).clamp(min=1)
             steps = (torch.arange(_STEPS, device=way.device) + 0.5).view(-1, 1, 1) / _STEPS
-            way = still + steps * (clip - still)
+            way = (still + steps * (clip - still)).where(there, torch.nan)
         way = way.detach().requires_grad_()
         # The library for recurrent layers on GPUs has no gradients in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):

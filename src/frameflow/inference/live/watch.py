@@ -155,9 +155,9 @@ def _due(answers: PieceAnswers | None) -> Iterator[LivePrediction]:
 def _warm_up(predictor: "Predictor") -> None:
     """Make the engines and run each once: the first run takes far longer than the next."""
     encoder = predictor.encoder
-    for backbone, engine in zip(encoder.backbones, encoder.engines):
-        size = backbone.preprocess.size
-        clip = () if engine.steps is None else (encoder.sampling.frames,)
+    for i, (backbone, engine) in enumerate(zip(encoder.backbones, encoder.engines)):
+        size, request = backbone.preprocess.size, encoder.requests[encoder.request_of[i]]
+        clip = () if engine.steps is None else (request.sampling.frames,)
         engine(np.zeros((1, *clip, size, size, 3), np.uint8))
     features = np.zeros((encoder.views, encoder.steps, encoder.dim), np.float32)
     predictor.from_features("", features, np.ones(features.shape[:2], np.bool_), topk=1)

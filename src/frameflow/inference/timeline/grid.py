@@ -144,10 +144,10 @@ class Moments:
             repeats = encoder.views // len(part)
             counts = np.repeat(mask, encoder.views // len(mask), axis=0)
             if not encoder.backbones[i].framewise:
-                counts = np.ones((encoder.views, encoder.steps), dtype=np.bool_)
+                counts = np.ones((encoder.views, encoder.stream_steps[i]), dtype=np.bool_)
             parts.append(np.repeat(part, repeats, axis=0))
             masks.append(counts)
-        return np.concatenate(parts, axis=-1).astype(np.float32), np.logical_and.reduce(masks)
+        return encoder.joined(parts, masks)
 
     def _there(self, moments: np.ndarray) -> np.ndarray:
         if all(moment in self._features for moment in moments.ravel().tolist()):

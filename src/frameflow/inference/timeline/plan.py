@@ -71,7 +71,8 @@ def plan_windows(
         window: seconds of a window. None: the median length of the training clips, which
             training records (of a run without it they are measured, where its videos are still
             there). For samplings of frames ``stride`` or ``spacing`` apart, and for models of
-            labelled frames: the time that T such frames take.
+            labelled frames: the time that T such frames take. The longest, where the members of
+            an ensemble differ.
         stride: seconds from one window's start to the next; a quarter of the window where None.
         grid: moments a second. None: as many as the head saw in training, T in a window, or the
             frames' own distance where the sampling has one; at most the video's rate.
@@ -79,15 +80,20 @@ def plan_windows(
     Raises:
         UsageError: a number is not above 0, or the length of the training clips is not known.
     """
-    step = _step(recognizer, rate)
-    frames, pace = recognizer.frames, max(s.pace for s in recognizer.recipe.streams)
+    looks = _looks(recognizer, rate)
     length = window
     if length is None:
-        length = clip_seconds(recognizer) if step is None else frames * step * pace
+        length = max(
+            clip_seconds(recognizer) if step is None else frames * step * pace
+            for step, frames, pace in looks
+        )
     if stride is None:
         stride = length / 4
     if grid is None and length > 0:
-        grid = min(rate, frames / length if step is None else 1 / step)
+        grid = min(
+            rate,
+            max(frames / length if step is None else 1 / step for step, frames, _ in looks),
+        )
     return WindowPlan(
         length, stride, 1.0 if grid is None else grid, ending=ends_at_frame(recognizer)
     )
@@ -105,9 +111,21 @@ def ends_at_frame(recognizer: "Recognizer") -> bool:
     return bool(extra.get(ENDING, False))
 
 
-def _step(recognizer: "Recognizer", rate: float) -> float | None:
-    """Seconds from one frame of a clip to the next; None where they are spread over the clip."""
-    sampling = recognizer.recipe.sampling
+def _looks(recognizer: "Recognizer", rate: float) -> list[tuple[float | None, int, int]]:
+    """How the streams choose frames: the step, T, and the longest pace of those that do alike.
+
+    The step is the seconds from one frame of a clip to the next; None where they are spread over
+    the clip.
+    """
+    recipe = recognizer.recipe
+    paces: dict[Sampling, int] = {}
+    for stream in recipe.streams:
+        own = stream.sampling or recipe.sampling
+        paces[own] = max(stream.pace, paces.get(own, 1))
+    return [(_step(own, recognizer, rate), own.frames, pace) for own, pace in paces.items()]
+
+
+def _step(sampling: Sampling, recognizer: "Recognizer", rate: float) -> float | None:
     if sampling.strategy in ("uniform", "segments") and not ends_at_frame(recognizer):
         return None
     return sampling.stride / rate if sampling.spacing is None else sampling.spacing

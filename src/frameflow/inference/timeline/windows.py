@@ -43,9 +43,9 @@ def window_picks(
         ``(views, T)`` bool, False where the clip is padded.
     """
     first, last = cells(plan.grid, start, end)
-    sampling = on_grid(encoder.sampling, rate, ending=plan.ending)
     found = []
     for request in encoder.requests:
+        sampling = on_grid(request.sampling, rate, ending=plan.ending)
         chosen = []
         for view in range(request.views):
             if plan.ending:

@@ -9,6 +9,7 @@ from frameflow.models.heads.average import AverageHead
 from frameflow.models.heads.base import Head, construct
 from frameflow.models.heads.bilstm_attention import BilstmAttentionHead
 from frameflow.models.heads.conv1d import Conv1dHead
+from frameflow.models.heads.ensemble import EnsembleHead
 from frameflow.models.heads.gru import GruHead
 from frameflow.models.heads.late_fusion import LateFusionHead
 from frameflow.models.heads.lstm import LstmHead
@@ -39,6 +40,8 @@ _HEADS: dict[str, type[Head]] = {
         StatisticsHead,
     )
 }
+
+_BUILT = {EnsembleHead.name: EnsembleHead}  # put together of trained ones: no recipe asks for them
 
 
 def head_names() -> list[str]:
@@ -103,6 +106,8 @@ def head_class(name: str) -> type[Head]:
         UsageError: unknown head.
     """
     wanted = name.strip().lower().replace("_", "-")
+    if wanted in _BUILT:
+        return _BUILT[wanted]
     if wanted not in _HEADS:
         raise UsageError(
             f"No head is named {name!r}.{near_names(wanted, _HEADS)} "

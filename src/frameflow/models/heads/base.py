@@ -167,6 +167,12 @@ class Head(nn.Module):
         self.dim, self.frames, self.classes = dim, frames, classes
         self.standardise = self.make_standardise() if standardise else None
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """The options it was built with, as reports show them."""
+        shape = ("dim", "dims", "frames", "classes")
+        return {name: value for name, value in self.arguments.items() if name not in shape}
+
     def make_standardise(self) -> Standardise:
         """The fitted standardisation: of frames here, of what is made of them in some heads."""
         return Standardise(self.dim)
