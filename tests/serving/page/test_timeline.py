@@ -53,6 +53,13 @@ def test_a_long_video_gets_a_ribbon_unasked(ribboned: Any) -> None:
     page, found = ribboned()
     segments = found["segments"]
     assert len(segments) >= 2  # else this test could not fail
+    totals: dict[str, float] = {}
+    for each in segments:
+        totals[each["label"]] = totals.get(each["label"], 0) + each["end"] - each["start"]
+    expect(page.locator("#headline .eyebrow")).to_have_text("What takes the most time")
+    expect(page.locator(".verdict strong")).to_have_text(max(totals, key=lambda n: totals[n]))
+    expect(page.locator(".verdict .quiet")).to_contain_text("of 12.0 s")
+    expect(page.locator(".surety")).to_contain_text("Taken as one clip the whole video would be:")
     blocks = page.locator(".ribbon .block")
     assert [block.get_attribute("data-label") for block in blocks.all()] == [
         segment["label"] for segment in segments

@@ -55,10 +55,10 @@ export function showPrediction(prediction, model, { speak = true, long = false }
   const timing = prediction.timing;
   const words = timing && `Read in ${lasting(timing.read)}, computed in ${lasting(timing.compute)}${
     prediction.views > 1 ? `, ${prediction.views} views` : ""}.`;
+  const headline = el("div", { id: "headline" });
+  head(headline, long && "The whole video, taken as one clip", said, plain && percent(first.probability), sure);
   $("#result").replaceChildren(
-    long ? el("p", { class: "eyebrow" }, "The whole video, taken as one clip") : "",
-    el("p", { class: "verdict" }, el("strong", {}, said), plain ? el("span", { class: "quiet" }, ` ${percent(first.probability)}`) : null),
-    sure ? el("p", { class: "surety" }, sure) : "",
+    headline,
     chooser(),
     el("div", { id: "bars-whole" }, bars(prediction.topk, model, prediction.present
       ? { marked: prediction.present, mark: "present" } : {})),
@@ -66,6 +66,39 @@ export function showPrediction(prediction, model, { speak = true, long = false }
     el("p", { class: "fine" }, words ?? ""),
   );
   if (speak) announce(`${prediction.video ?? "The video"}: ${said}${plain ? `, ${percent(first.probability)}` : ""}. ${sure}`);
+}
+
+function head(place, eyebrow, strong, figure, sentence) {
+  place.replaceChildren(
+    eyebrow ? el("p", { class: "eyebrow" }, eyebrow) : "",
+    el("p", { class: "verdict" }, el("strong", {}, strong), figure ? el("span", { class: "quiet" }, ` ${figure}`) : null),
+    sentence ? el("p", { class: "surety" }, sentence) : "",
+  );
+}
+
+/** Once a long video has its timeline: what takes its time, before what it is as one clip. */
+export function showShares({ segments, duration }, prediction) {
+  const place = $("#headline");
+  if (!place) return;
+  const totals = new Map();
+  let covered = 0, end = 0;
+  for (const segment of [...segments].sort((a, b) => a.start - b.start)) {
+    totals.set(segment.label, (totals.get(segment.label) ?? 0) + segment.end - segment.start);
+    covered += Math.max(0, segment.end - Math.max(end, segment.start));
+    end = Math.max(end, segment.end);
+  }
+  const [most, ...others] = [...totals].sort((a, b) => b[1] - a[1]);
+  const sentences = [];
+  if (!most) sentences.push("No class is likely enough, for long enough, to be called a segment.");
+  if (others.length) {
+    const named = others.slice(0, MOST - 1).map(([label, seconds]) => `${label} ${lasting(seconds)}`);
+    if (others.length >= MOST) named.push(`${others.length - MOST + 1} more`);
+    sentences.push(`Beside it ${listed(named, "and")}.`);
+  }
+  if (most && duration - covered >= 0.5) sentences.push(`No segment in ${lasting(duration - covered)}.`);
+  sentences.push(`Taken as one clip the whole video would be: ${verdict(prediction)}.`);
+  head(place, "What takes the most time", most ? most[0] : "No segment",
+    most && `${lasting(most[1])} of ${lasting(duration)}`, sentences.join(" "));
 }
 
 /** Whether bars are of the whole video or of the moment; of use only beside a timeline. */

@@ -251,6 +251,7 @@ function showTimeline(entry, one) {
   if (one.timeline) {
     timeline.show(one.timeline, session.model, one.job, { name: entry.name, run, onfail: (error) => timelineFailed(entry, one, error, () => run({})) });
     results.offerMoments(true);
+    if (isLong(entry)) results.showShares(one.timeline, one.prediction);
   } else timeline.offer(run);
   timeline.wait(one.waiting);
   if (one.fault) timeline.fault(...one.fault);
