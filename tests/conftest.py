@@ -3,12 +3,15 @@
 import contextlib
 import io
 import logging
+import multiprocessing
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +215,60 @@ def run_python(_one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         return printed.getvalue()
 
     return run
+
+
+# Processes that are killed ---------------------------------------------------------------------
+
+
+class Child:
+    """A process of the tests, with those of `subprocess.Popen`'s methods that they need."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        assert process.pid is not None
+        self.pid = process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+@pytest.fixture(scope="session")
+def start_child() -> Callable[..., Child]:
+    """``start_child(code, ARGUMENT...)``: run code in a process that has imported PyTorch.
+
+    Importing takes seconds; here a server does it once, and each child is a fork of it. The code
+    finds its arguments in ``sys.argv[1:]``.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warm"])
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+
+    def start(code: str, *arguments: object) -> Child:
+        given = f"import sys\nsys.argv = {['-c', *map(str, arguments)]!r}\n"
+        process = context.Process(target=exec, args=(given + code, {"__name__": "__main__"}))
+        process.start()
+        return Child(process)
+
+    return start
 
 
 # A real browser --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -382,27 +383,25 @@ extract(manifest, load_recipe(sys.argv[2]), store=Path(sys.argv[3]), engine="onn
 
 
 @pytest.fixture
-def child(manifest: Manifest, recipe: Recipe, tmp_path: Path) -> Iterator[Callable[..., object]]:
+def child(
+    manifest: Manifest, recipe: Recipe, tmp_path: Path, start_child: Callable[..., Any]
+) -> Iterator[Callable[[Path], Any]]:
     """Start an extraction in a process of its own; gives the process."""
     manifest.write(tmp_path / "manifest.csv")
     both = with_streams(recipe, {}, {"kind": "difference"})
     (tmp_path / "recipe.yaml").write_text(dump_recipe(both))
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Any] = []
 
-    def start(store: Path) -> subprocess.Popen[bytes]:
-        files = [str(tmp_path / "manifest.csv"), str(tmp_path / "recipe.yaml"), str(store)]
-        process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *files, str(tmp_path / "computed.txt")],
-            stderr=subprocess.PIPE,
-        )
-        started.append(process)
-        return process
+    def start(store: Path) -> Any:
+        files = [tmp_path / "manifest.csv", tmp_path / "recipe.yaml", store]
+        started.append(start_child(CHILD, *files, tmp_path / "computed.txt"))
+        return started[-1]
 
     yield start
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
 
 
 def shards(store: Path) -> list[Path]:
@@ -413,7 +412,7 @@ def test_a_killed_extraction_goes_on_where_it_was(
     manifest: Manifest,
     recipe: Recipe,
     tmp_path: Path,
-    child: Callable[..., subprocess.Popen[bytes]],
+    child: Callable[[Path], Any],
 ) -> None:
     store, chance = tmp_path / "store", random.Random(0)
     kills = 0
@@ -427,7 +426,7 @@ def test_a_killed_extraction_goes_on_where_it_was(
             kills += 1
         process.wait()
     last = child(store)
-    assert last.wait() == 0, last.communicate()
+    assert last.wait() == 0
     assert kills >= 1
     computed = (tmp_path / "computed.txt").read_text().splitlines()
     for target in "01":  # the two streams: all clips, and again only those of a lost shard
@@ -444,11 +443,11 @@ def test_two_extractions_at_once_do_not_disturb_one_another(
     manifest: Manifest,
     recipe: Recipe,
     tmp_path: Path,
-    child: Callable[..., subprocess.Popen[bytes]],
+    child: Callable[[Path], Any],
 ) -> None:
     store = tmp_path / "store"
     first, second = child(store), child(store)
-    assert (first.wait(), second.wait()) == (0, 0), first.communicate()
+    assert (first.wait(), second.wait()) == (0, 0)
     both = with_streams(recipe, {}, {"kind": "difference"})
     found = extract(manifest, both, store=store)
     alone = extract(manifest, both, store=tmp_path / "alone", engine="onnxruntime")

@@ -4,10 +4,10 @@ import json
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +32,10 @@ for count in itertools.count():
 """
 
 
-def test_a_kill_while_writing_leaves_a_pair_that_belongs_together(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)])
+def test_a_kill_while_writing_leaves_a_pair_that_belongs_together(
+    tmp_path: Path, start_child: Callable[..., Any]
+) -> None:
+    process = start_child(WRITER, tmp_path)
     while not (tmp_path / "checkpoints").exists():
         assert process.poll() is None
         time.sleep(0.01)

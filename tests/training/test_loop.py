@@ -3,11 +3,10 @@
 import itertools
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,13 +150,13 @@ def train_long(
 
 
 def test_a_killed_training_resumes_to_the_same_weights(
-    make_head: Heads, make_examples: Data, tmp_path: Path
+    make_head: Heads, make_examples: Data, tmp_path: Path, start_child: Callable[..., Any]
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
     code = CHILD.format(tests=str(Path(__file__).parent))
     for arguments in ([], ["--resume"]):
-        process = subprocess.Popen([sys.executable, "-c", code, str(broken), *arguments])
+        process = start_child(code, broken, *arguments)
         before = checkpoint_time(broken)
         while checkpoint_time(broken) == before:
             assert process.poll() is None, "it ended before it was killed"

@@ -4,11 +4,11 @@ import csv
 import logging
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,7 +171,7 @@ else:
 
 
 def test_a_run_killed_at_any_step_resumes_to_the_same_numbers(
-    manifest: Manifest, tiny: list[str], tmp_path: Path
+    manifest: Manifest, tiny: list[str], tmp_path: Path, start_child: Callable[..., Any]
 ) -> None:
     source = tmp_path / "clips.csv"
     manifest.write(source)
@@ -181,7 +181,7 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_numbers(
     # Each is killed as soon as this is there: while training, before scoring.
     for landmark in ("checkpoints", "model.json"):
         arguments = ["resume", str(broken)] if broken.exists() else first
-        process = subprocess.Popen([sys.executable, "-c", CHILD, *arguments])
+        process = start_child(CHILD, *arguments)
         while not (broken / landmark).exists():
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.002)

@@ -3,11 +3,10 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,13 +55,15 @@ def progress_of(run: Path) -> tuple[int, int]:
     return len(state["done"]["history"]), state["place"]["step"]
 
 
-def test_killed_inside_an_epoch_it_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_killed_inside_an_epoch_it_resumes_to_the_same_weights(
+    tmp_path: Path, start_child: Callable[..., Any]
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir(), broken.mkdir()
-    child = [sys.executable, str(Path(__file__).parent / "tiny_clips.py"), str(broken)]
+    code = (Path(__file__).parent / "tiny_clips.py").read_text()
     # The second kill falls into the second round (of at least four epochs each, by patience).
     for arguments, least in (([], (0, 1)), (["--resume"], (4, 1))):
-        process = subprocess.Popen([*child, *arguments])
+        process = start_child(code, broken, *arguments)
         while not (progress_of(broken) >= least and progress_of(broken)[1]):
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.003)

@@ -1,4 +1,4 @@
-"""What several processes do, as a script that torchrun starts: ``tiny_team.py FOLDER [crash]``."""
+"""What several processes do, as a script that torchrun starts: ``tiny_team.py FOLDER``."""
 
 import json
 import os
@@ -135,35 +135,33 @@ def main(folder: Path) -> None:
     torch.save(module.state_dict(), folder / f"resumed-{team().rank}.pt")
 
 
-def crash() -> None:
+def crash(rank: int) -> None:
     """The second process fails in the middle of an epoch."""
-    from frameflow.cli._common import run_app, show_steps
+    if rank == 1:
+        real = TinyVideos.batch
+        left = iter(range(9))
 
-    show_steps()
+        def batch(self: TinyVideos, rows: np.ndarray, rng: object) -> Batch:
+            if next(left, None) is None:
+                raise FrameFlowError("The second one is broken.")
+            return real(self, rows, rng)  # type: ignore[arg-type]
 
-    def failing() -> None:
-        with together(shared=True) as processes:
-            if processes.rank == 1:
-                real = TinyVideos.batch
-                left = iter(range(9))
+        TinyVideos.batch = batch  # type: ignore[method-assign]
+    learn("everything", None)
 
-                def batch(self: TinyVideos, rows: np.ndarray, rng: object) -> Batch:
-                    if next(left, None) is None:
-                        raise FrameFlowError("The second one is broken.")
-                    return real(self, rows, rng)  # type: ignore[arg-type]
 
-                TinyVideos.batch = batch  # type: ignore[method-assign]
-            learn("everything", None)
-
-    run_app(failing, debug=False)
+def everything() -> None:
+    """One start of two processes for all: the last that they do is to fail."""
+    with together(shared=True) as joined:
+        main(Path(sys.argv[1]))
+        (Path(sys.argv[1]) / f"whole-{joined.rank}").touch()
+        crash(joined.rank)
 
 
 if __name__ == "__main__":
+    from frameflow.cli._common import run_app, show_steps
+
     torch.set_num_threads(1)
-    if sys.argv[2:] == ["crash"]:
-        crash()
-    else:
-        assert int(os.environ["WORLD_SIZE"]) == 2
-        with together(shared=True) as joined:
-            main(Path(sys.argv[1]))
-            joined.leave()
+    show_steps()
+    assert int(os.environ["WORLD_SIZE"]) == 2
+    run_app(everything, debug=False)
