@@ -100,9 +100,59 @@ def test_names_are_set_before_the_options_that_depend_on_them() -> None:
     space.check(base)
 
 
+HEADS = ["head.name=gru,mean", "head.hidden=int:8..16", "head.dropout=0,0.3"]
+
+
+def test_options_that_only_one_head_has_are_left_out_for_the_others() -> None:
+    space = Space([read_parameter(text) for text in HEADS])
+    base = load_recipe("default")
+    space.check(base)
+    gru = {"head.name": "gru", "head.hidden": 9, "head.dropout": "0"}
+    mean = gru | {"head.name": "mean"}
+    assert space.applying(gru) == gru
+    assert space.applying(mean) == {"head.name": "mean", "head.dropout": "0"}
+    assert space.recipe(base, gru).head.options == {"hidden": 9, "dropout": 0}
+    assert space.recipe(base, mean).head.options == {"dropout": 0}
+    points = space.grid(8)  # of the gru two sizes; of the mean none
+    assert len(points) == 6
+    assert len({str(space.applying(point)) for point in points}) == 6
+
+
+def test_a_late_fusion_has_the_options_of_what_it_is_made_of() -> None:
+    space = Space([read_parameter(t) for t in ("head.name=late-fusion,mean", "head.hidden=8,16")])
+    assert "head.hidden" not in space.applying({"head.name": "late-fusion", "head.hidden": "8"})
+    texts = ("head.name=late-fusion,mean", "head.of=gru,mean", "head.hidden=8,16")
+    space = Space([read_parameter(text) for text in texts])
+    chosen = {"head.name": "late-fusion", "head.of": "gru", "head.hidden": "8"}
+    assert space.applying(chosen) == chosen
+    assert "head.hidden" not in space.applying(chosen | {"head.of": "mean"})
+
+
+@pytest.mark.parametrize(
+    ("texts", "trials", "said"),
+    [
+        (["train.lr=log:1e-4..1/9"], 4, "9 combinations.*--trials 9"),
+        (["head.name=gru,lstm,mean", "train.epochs=3,4"], 5, "6 combinations"),
+        (["train.lr=log:1e-4..1", "train.weight_decay=0..1"], 3, "one value of train.lr and"),
+        (["train.lr=log:1e-4..1"], 1, "say how many"),
+    ],
+)
+def test_a_grid_that_does_not_fit_the_trials_is_said(
+    texts: list[str], trials: int, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Space([read_parameter(text) for text in texts]).check_grid(trials)
+
+
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
+        (["train.seed=1,2"], "a seed is luck"),
+        (["split.val=0.1..0.3"], "folds of its own"),
+        (["calibration.method=none,vector"], "changes no trial"),
+        (["head.name=mean,max", "head.hidden=int:8..16"], "none of the heads mean, max has"),
+        (["head.hiden=int:8..16", "head.name=gru,mean"], "Did you mean 'hidden'"),
+        (["head.hidden=int:8..16"], "statistics head has no option 'hidden'"),
         (["train.lrr=log:1e-4..1"], r"--param train\.lrr.*'lr'"),
         (["train.lr=log:1e-4..1", "train.epoch=int:3..9"], r"--param train\.epoch.*epochs"),
         (["head.name=gru,lstn"], "lstm"),

@@ -30,6 +30,14 @@ RecipeName = Annotated[str, typer.Option("--recipe", help="A name or a YAML file
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Change one key: train.lr=0.001. Repeatable.")
 ]
+Fold = Annotated[int | None, typer.Option(help="This fold of the manifest is the test split.")]
+Classes = Annotated[
+    str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
+]
+InnerFolds = Annotated[int, typer.Option(help="Folds of the train and val samples.")]
+StudyFolder = Annotated[
+    Path, typer.Option("--out", "-o", help="A folder; what was stopped there goes on.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of all that is random.")]
 EngineName = Annotated[
     Literal["auto", "torch", "onnxruntime", "openvino"],

@@ -8,9 +8,13 @@ import typer
 from frameflow.cli._common import (
     AllowLeak,
     AsJson,
+    Classes,
     EngineName,
+    Fold,
+    InnerFolds,
     Overrides,
     RecipeName,
+    StudyFolder,
     Videos,
     print_json,
     print_table,
@@ -61,23 +65,17 @@ def ablate(
         list[str],
         typer.Option("--over", help="A key and its values: head=mean,gru. Repeatable."),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="A folder; one that was stopped goes on.")
-    ],
+    out: StudyFolder,
     recipe: RecipeName = "default",
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train each with so many seeds.")] = 3,
-    folds: Annotated[int, typer.Option(help="Folds of the train and val samples.")] = 5,
+    folds: InnerFolds = 5,
     one_at_a_time: Annotated[
         bool,
         typer.Option("--one-at-a-time", help="Each value alone, rather than all combinations."),
     ] = False,
-    fold: Annotated[
-        int | None, typer.Option(help="This fold of the manifest is the test split, left out.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
-    ] = None,
+    fold: Fold = None,
+    classes: Classes = None,
     engine: EngineName = "auto",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,

@@ -11,7 +11,9 @@ import typer
 from frameflow.cli._common import (
     AllowLeak,
     AsJson,
+    Classes,
     EngineName,
+    Fold,
     Overrides,
     RecipeName,
     RunFolder,
@@ -24,9 +26,6 @@ from frameflow.cli._common import (
 )
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="A new folder to write.")]
-Classes = Annotated[
-    str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
-]
 
 
 def train(
@@ -38,9 +37,7 @@ def train(
     recipe: RecipeName = "default",
     overrides: Overrides = None,
     out: Out = None,
-    fold: Annotated[
-        int | None, typer.Option(help="This fold of the manifest is the test split.")
-    ] = None,
+    fold: Fold = None,
     classes: Classes = None,
     seed: Seed = None,
     engine: EngineName = "auto",

@@ -1,6 +1,5 @@
 """`frameflow tune`."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -8,9 +7,13 @@ import typer
 from frameflow.cli._common import (
     AllowLeak,
     AsJson,
+    Classes,
     EngineName,
+    Fold,
+    InnerFolds,
     Overrides,
     RecipeName,
+    StudyFolder,
     Videos,
     print_json,
     print_table,
@@ -27,9 +30,7 @@ def tune(
             "head.name=gru,lstm. Repeatable.",
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="A folder; a search that was stopped goes on.")
-    ],
+    out: StudyFolder,
     search: Annotated[
         str, typer.Option(help="grid, random, tpe, gp or bayes; several joined by commas.")
     ] = "tpe",
@@ -39,7 +40,7 @@ def tune(
     metric: Annotated[
         Literal["top1", "loss"], typer.Option(help="What a trial is scored by.")
     ] = "top1",
-    folds: Annotated[int, typer.Option(help="Folds of the train and val samples.")] = 3,
+    folds: InnerFolds = 3,
     finalists: Annotated[int, typer.Option(min=1, help="Of the best, scored again.")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="Of each finalist on each fold.")] = 3,
     prune: Annotated[
@@ -52,12 +53,8 @@ def tune(
     refit: Annotated[
         bool, typer.Option("--refit/--no-refit", help="Train the best as a run, in OUT/run.")
     ] = True,
-    fold: Annotated[
-        int | None, typer.Option(help="This fold of the manifest is the test split.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Use only these: a number (the first so many) or A,B,C.")
-    ] = None,
+    fold: Fold = None,
+    classes: Classes = None,
     engine: EngineName = "auto",
     allow_leak: AllowLeak = False,
     as_json: AsJson = False,
@@ -97,6 +94,8 @@ def tune(
         print_table(header, rows)
     for line in words.summary(found):
         typer.echo(line)
+    if found.command:
+        typer.echo(f"The best as a run of its own: {found.command}")
 
 
 def register(app: typer.Typer) -> None:

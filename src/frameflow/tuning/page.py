@@ -29,8 +29,9 @@ def tune_page(found: TuneResult) -> str:
     """The page as text."""
     drawn = [row for row in found.trials if not math.isnan(row.value)]
     scale = _scale(found, drawn)
-    whole = [row for row in drawn if row.state == "complete"]
     pairs = _two(found)
+    keys = {parameter.key for parameter in pairs}
+    whole = [row for row in drawn if row.state == "complete" and keys <= set(row.params)]
     return render_page(
         "tune.html.j2",
         found=found,
@@ -104,6 +105,7 @@ def _slice(found: TuneResult, parameter: Parameter, rows: Sequence[TrialRow], sc
     dots = [
         Dot(_place(parameter, row), shown(found, row.value), _said(found, row), _KINDS[row.state])
         for row in rows
+        if parameter.key in row.params
     ]
     return scatter(dots, _axis(parameter), scale, title=f"{found.metric} over {parameter.key}")
 

@@ -133,6 +133,8 @@ class TuneResult:
         held_back: samples of test.
         seconds: of this process.
         run: the best as an ordinary run, or None.
+        command: what trains the best as an ordinary run, for a shell; empty where the data is no
+            file.
     """
 
     recipe: Recipe
@@ -148,6 +150,7 @@ class TuneResult:
     held_back: int
     seconds: float
     run: Run | None
+    command: str
 
     @property
     def trials(self) -> list[TrialRow]:
@@ -247,6 +250,7 @@ class TuneResult:
             "best": self.winner.params,
             "test": self.test,
             "run": None if self.run is None else str(self.run.path),
+            "command": self.command,
             "seconds": self.seconds,
         }
 

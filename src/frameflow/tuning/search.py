@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -145,7 +146,12 @@ def tune(
             held_back=len(whole.split("test")),
             seconds=time.perf_counter() - begun,
             run=None,
+            command="",
         )
+        command = _command(
+            plan, source, result.winner.params, fold=fold, classes=classes, allow_leak=allow_leak
+        )
+        result = replace(result, command=command)
         _write(plan.folder, result)
         if refit:
             result = replace(result, run=_refit(plan, result, whole, allow_leak=allow_leak))
@@ -228,6 +234,36 @@ def _refit(plan: Plan, result: TuneResult, whole: Manifest, *, allow_leak: bool)
         if Run(path).recipe == recipe:
             return Run(path) if Run(path).is_finished else resume(path, engine=plan.engine)
     return train(whole, recipe=recipe, out=path, engine=plan.engine, allow_leak=allow_leak)
+
+
+def _command(
+    plan: Plan,
+    source: Source,
+    params: dict[str, Any],
+    *,
+    fold: int | None,
+    classes: str | Sequence[str] | int | None,
+    allow_leak: bool,
+) -> str:
+    """What trains the best as an ordinary run; empty where the data has no name."""
+    if isinstance(source, Manifest):
+        return ""
+    words = ["frameflow", "train", str(source), "--recipe", str(plan.folder / "recipe.yaml")]
+    for override in plan.space.overrides(params) if params else ():
+        words += ["--set", override]
+    if fold is not None:
+        words += ["--fold", str(fold)]
+    if classes is not None:
+        words += ["--classes", classes if isinstance(classes, str) else _joined(classes)]
+    if plan.engine != "auto":
+        words += ["--engine", plan.engine]
+    if allow_leak:
+        words.append("--allow-leak")
+    return shlex.join([*words, "--out", f"{plan.folder}-best"])
+
+
+def _joined(classes: Sequence[str] | int) -> str:
+    return str(classes) if isinstance(classes, int) else ",".join(classes)
 
 
 def _write(folder: Path, result: TuneResult) -> None:

@@ -54,7 +54,7 @@ def finalist_table(found: TuneResult) -> Table:
     for finalist in found.finalists:
         values = finalist.scored.folds
         rows.append([
-            *(value_words(finalist.params[key]) for key in found.space.keys),
+            *(value_words(finalist.params.get(key, "-")) for key in found.space.keys),
             finalist.search,
             shown(found, finalist.searched),
             shown(found, finalist.scored.value),
@@ -125,7 +125,14 @@ def notes(found: TuneResult) -> list[str]:
     failed = [row for row in found.trials if row.failed]
     if failed:
         lines.append(f"{len(failed)} trials failed, the first because: {failed[0].failed}")
-    unlucky = [row.value for row in found.trials if not math.isnan(row.value)]
-    if len(unlucky) < 10:
+    whole = [str(row.params) for row in found.trials if row.state == "complete"]
+    if len(set(whole)) < len(whole):
+        lines.append(
+            f"{len(whole) - len(set(whole))} trials drew what had been tried: they have that score."
+        )
+    if any(len(row.params) < len(found.space.keys) for row in found.trials):
+        lines.append("Options that only some heads have are left out for the others.")
+    scored = [row.value for row in found.trials if not math.isnan(row.value)]
+    if len(scored) < 10:
         lines.append("Few trials: importances say little.")
     return lines
