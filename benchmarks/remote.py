@@ -84,9 +84,8 @@ def chosen(given: argparse.Namespace) -> tuple[list[str], str]:
 
 def measure(title: str, words: list[str], home: Path, store: str, log: Requests) -> None:
     """Run a command, and print a row."""
+    SIZES.update(sizes())
     log.clear()
-    for path, size in sizes().items():
-        SIZES[path] = size
     environment = os.environ | {"FRAMEFLOW_HOME": str(home), "FRAMEFLOW_STORE": store}
     begun = time.perf_counter()
     done = subprocess.run(

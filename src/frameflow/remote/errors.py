@@ -44,6 +44,7 @@ _NETWORK = {
     "ServerTimeoutError",
     "SSLError",
 }
+_TRIED = {"ConnectTimeoutError", "EndpointConnectionError"}  # the library has, for ten seconds
 _CURES = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`",
@@ -78,7 +79,7 @@ def attempt(url: str, call: Callable[[], Result]) -> Result:
             known = _known(url, error)
             if known is not None:
                 raise RemoteError(known) from error
-            if wait is None:
+            if wait is None or type(error).__name__ in _TRIED:
                 raise RemoteError(_unanswered(url, error)) from error
             log.debug("%s: %s; trying again.", url, _first_line(error))
         time.sleep(wait)
