@@ -4,13 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from frameflow._places import path_of
 from frameflow.cluster import Cluster
 from frameflow.errors import UsageError, VideoError
 from frameflow.inference import on_cluster
@@ -52,6 +56,27 @@ def test_the_results_of_one_process_in_the_order_of_the_names(
     local = load(run, engine="torch", views=2)
     same(found, local.predict(videos, topk=2))
     assert sum(isinstance(one, VideoError) for one in found) == 2
+
+
+def test_videos_at_urls_are_named_by_them(
+    run: Path, clips: list[Path], ray_cluster: Cluster
+) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=clips[0].parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        videos = [path_of(f"{url}/{name}") for name in (clips[0].name, "absent.mp4")]
+        found = list(predict_on_cluster(ray_cluster, run, videos, engine="torch"))
+        same(found, load(run, engine="torch").predict(videos))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert isinstance(found[0], Prediction)
+    assert found[0].video == f"{url}/{clips[0].name}"
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -79,7 +79,7 @@ def _named_there(video: Path) -> str:
 def _named_here(result: Result, video: Path) -> Result:
     if isinstance(result, VideoError):
         return VideoError(video, result.reason)
-    return replace(result, video=os.fspath(video))
+    return replace(result, video=shown(video))
 
 
 def _maker(
