@@ -53,6 +53,9 @@ def test_backbone_and_head_are_taken(
     )
     assert second.recognizer().extra["init"] == {"run": "first", "head": True, "leaky": False}
     assert "trained further" in second.metrics["weights"][0]["source"]
+    again = "frameflow train 2/manifest.csv --recipe 2/recipe.yaml --init first --out again"
+    assert again in (second.path / "report.html").read_text(encoding="utf-8")
+    assert "Began with all of the run first." in (second.path / "README.md").read_text("utf-8")
 
 
 def test_other_labels_bring_a_new_head(

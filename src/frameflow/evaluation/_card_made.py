@@ -11,6 +11,7 @@ from frameflow.evaluation._markdown import bullets, code, plain, table
 from frameflow.evaluation._words import (
     bad_reasons,
     counted,
+    init_words,
     labels,
     multilabel,
     plural,
@@ -164,6 +165,8 @@ def procedure(metrics: Metrics, recipe: Recipe) -> list[str]:
         f"{train.weight_decay:g}, batches of {train.batch_size}, {train.loss} loss, label "
         f"smoothing {train.label_smoothing:g}.",
     ]
+    if metrics.get("init"):
+        lines.append(f"Began with {plain(init_words(metrics))}.")
     if metrics.get("teacher"):
         lines.append(f"Taught by another run: {plain(teacher_words(metrics))}.")
     if record:

@@ -137,9 +137,9 @@ def commands(metrics: Metrics) -> list[str]:
     run = shlex.quote(metrics["run"])
     allow = " --allow-leak" if metrics["leaky"] else ""
     taught = f" --teacher {run}/teacher" if metrics.get("teacher") else ""
-    train = (
-        f"frameflow train {run}/manifest.csv --recipe {run}/recipe.yaml{taught} --out again{allow}"
-    )
+    begun = f" --init {shlex.quote(metrics['init']['run'])}" if metrics.get("init") else ""
+    files = f"{run}/manifest.csv --recipe {run}/recipe.yaml"
+    train = f"frameflow train {files}{begun}{taught} --out again{allow}"
     if ensemble.is_ensemble(metrics):
         train = ensemble.command(metrics)
     own = metrics["manifest"] == "manifest.csv"

@@ -273,6 +273,7 @@ def _facts(
         "seed": recipe.train.seed,
         "recipe": recipe.name,
         "teacher": recognizer.extra.get("teacher"),
+        "init": recognizer.extra.get("init"),
         "run": run.resolve().name,
         "weights": streams,
         "engine": engine,
