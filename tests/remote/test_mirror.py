@@ -3,7 +3,9 @@
 import errno
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +214,25 @@ class TestRoom:
             assert len(files(own_home)) == 2
         mirror.make_room(0)
         assert len(files(own_home)) == 1
+
+    def test_copies_that_come_at_once_share_the_room(
+        self,
+        put: Callable[[str, bytes], Path],
+        own_home: Path,
+        memory: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        real = type(memory).get_file
+
+        def get_file(self: Any, path: str, target: str) -> None:
+            time.sleep(0.01)
+            real(self, path, target)
+
+        monkeypatch.setattr(type(memory), "get_file", get_file)
+        paths = [put(f"{i}.mp4", bytes(30)) for i in range(20)]
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(remote.ensure, paths))
+        assert len(files(own_home)) <= 3
 
     def test_another_process_leaves_it_too(
         self, put: Callable[[str, bytes], Path], own_home: Path

@@ -129,6 +129,8 @@ def test_the_whole_story(
     assert predicted.code == 0, predicted
     assert all(f"{films}/clips/{number}.mp4" in predicted.out for number in (3, 0, 1))
     assert str(tmp_path / "another machine") not in predicted.out
+    frameflow("predict", run, clip, "--gif", tmp_path / "3.gif", *torch)
+    assert (tmp_path / "3.gif").stat().st_size > 1000
     every = frameflow("predict", run, f"{films}/clips", "--csv", tmp_path / "p.csv", *torch)
     assert "8 predicted, 0 failed" in every.err, every
     again = frameflow(

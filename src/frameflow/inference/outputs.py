@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frameflow._places import path_of
 from frameflow.errors import UsageError, VideoError
 from frameflow.inference._rows import Closing, check_target
 from frameflow.inference._targets import Targets
@@ -192,9 +193,8 @@ class Outputs(Closing):
         labels = FrameLabels(self._predictor, video, topk=self._topk) if drawn else None
         with labels or nullcontext():
             if by_frame:
-                rows = iter_frame_rows(
-                    self._predictor, Path(video), rolling=wanted.rolling or 1, window=wanted.window
-                )
+                path, rolling = path_of(video), wanted.rolling or 1
+                rows = iter_frame_rows(self._predictor, path, rolling=rolling, window=wanted.window)
                 with self._bar("Reading frames", video) as advance:
                     for row in rows:
                         if self._frames is not None:
@@ -203,7 +203,7 @@ class Outputs(Closing):
                             labels.add(row)
                         advance()
             for target in self._targets:
-                path = target.file(Path(video))
+                path = target.file(path_of(video))
                 with self._bar("Drawing", video, target.form == "video") as advance:
                     write_shown(path, prediction, form=target.form, frames=labels, advance=advance)
 

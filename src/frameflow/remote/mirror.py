@@ -14,6 +14,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,10 +33,21 @@ _LOOK_AGAIN = 0.05  # of the size: when so much was fetched, what others fetched
 _ABANDONED = 3600  # seconds after which an unfinished file belongs to nobody
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_guard = threading.Lock()
+_guard = threading.Condition()
 _looked: dict[str, tuple[float, State | None]] = {}
 _locks: dict[Path, threading.Lock] = defaultdict(threading.Lock)
-_room: dict[Path, list[int]] = {}  # of a mirror: bytes counted there, and fetched since
+
+
+@dataclass(slots=True)
+class _Room:
+    """What this process knows of a mirror, in bytes: counted there, fetched since, on its way."""
+
+    counted: int = -1
+    since: int = 0
+    coming: int = 0
+
+
+_room: dict[Path, _Room] = defaultdict(_Room)
 
 
 def remember(url: str, found: State | None) -> None:
@@ -140,14 +152,15 @@ def held(path: Path) -> Iterator[None]:
 def _fetch(path: Path, url: str, looked: State) -> None:
     """Fetch to a name beside, and give it its own once it is whole and known to be unchanged."""
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-
     tries = iter([looked])
+    room = contextlib.ExitStack()
 
     def once() -> State:
         before = next(tries, None) or state(url)
         if before is None:
             raise FileNotFoundError(url)
-        make_room(before.size)
+        room.close()
+        room.enter_context(_room_for(before.size))
         fs, there = filesystem(url)
         path.parent.mkdir(parents=True, exist_ok=True)
         fs.get_file(there, os.fspath(beside))
@@ -161,6 +174,7 @@ def _fetch(path: Path, url: str, looked: State) -> None:
         except OSError as error:
             if error.errno not in _FULL:
                 raise
+            room.close()
             make_room(_limit())  # everything that nobody reads
             found = attempt(url, once)
         os.utime(beside, ns=(time.time_ns(), _mark(url, found)))
@@ -173,8 +187,8 @@ def _fetch(path: Path, url: str, looked: State) -> None:
         raise _unwritable(path, url, error) from None
     finally:
         beside.unlink(missing_ok=True)
+        room.close()
     remember(url, found)
-    _count(found.size)
 
 
 def _unwritable(path: Path, url: str, error: OSError) -> FrameFlowError:
@@ -238,28 +252,45 @@ def make_room(size: int) -> None:
 
     What is being read stays, so the folder may grow beyond its size for as long as that.
     """
+    with _guard:
+        _make_room(size)
+
+
+def _make_room(size: int) -> None:
     root, limit = mirror_root(), _limit()
-    with _guard:
-        counted, since = _room.setdefault(root, [-1, 0])
-        if counted >= 0 and counted + size <= limit and since <= limit * _LOOK_AGAIN:
-            return
-        copies = sorted(_copies(root))
-        total = sum(bytes_ for _, bytes_, _ in copies)
-        if total + size > limit:
-            aim = max(0, int(limit * _LEFT) - size)
-            for _, bytes_, path in copies:
-                if total <= aim:
-                    break
-                if _remove(path):
-                    total -= bytes_
-        _room[root] = [total, 0]
+    room = _room[root]
+    size += room.coming
+    if room.counted >= 0 and room.counted + size <= limit and room.since <= limit * _LOOK_AGAIN:
+        return
+    copies = sorted(_copies(root))
+    total = sum(bytes_ for _, bytes_, _ in copies)
+    if total + size > limit:
+        aim = max(0, int(limit * _LEFT) - size)
+        for _, bytes_, path in copies:
+            if total <= aim:
+                break
+            if _remove(path):
+                total -= bytes_
+    room.counted, room.since = total, 0
 
 
-def _count(size: int) -> None:
+@contextlib.contextmanager
+def _room_for(size: int) -> Iterator[None]:
+    """Make room for a copy that is on its way, and count it."""
     with _guard:
-        room = _room.setdefault(mirror_root(), [-1, 0])
-        room[0] += size
-        room[1] += size
+        room, limit = _room[mirror_root()], _limit()
+        # What comes at once must fit too; the first is let in however large it is.
+        _guard.wait_for(lambda: not room.coming or room.coming + size <= limit)
+        _make_room(size)
+        room.coming += size
+    try:
+        yield
+    finally:
+        with _guard:
+            room.coming -= size
+            room.counted += size  # at most: where it did not come the next look finds less
+            room.since += size
+            _guard.notify_all()
 
 
 def _copies(root: Path) -> Iterator[tuple[int, int, Path]]:
