@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 TRAINING = {"train", "crossval", "features", "ablate", "tune"}
 FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation, a search
-USING = {"evaluate", "live", "predict", "timeline"}
+USING = {"ensemble", "evaluate", "live", "predict", "timeline"}
 QUOTE = chr(34)
 WORDS = {
     "integer": "whole number",
@@ -230,6 +230,8 @@ def _values(kind: dict[str, Any]) -> str:
     """What a key may be, in words."""
     if "enum" in kind:
         return ", ".join(f"`{value}`" for value in kind["enum"])
+    if "$ref" in kind:  # a section within a key
+        return f"as `{kind['$ref'].rpartition('/')[2].lower()}`"
     if kind["type"] == "array":
         pairs = "pairs of " if "prefixItems" in kind["items"] else ""
         return f"list of {pairs}{_values(kind['items'].get('prefixItems', [kind['items']])[0])}"

@@ -57,12 +57,12 @@ def members(metrics: Metrics) -> list[str]:
             )
         )
     header = ("member", "recipe", "weight", "log loss held out", "its own score")
-    held = f" Held out are {made['found_on']}." if made["found_on"] else ""
+    held = f" Held out are {plain(made['found_on'])}." if made["found_on"] else ""
     return [
         "What the members say of a clip is averaged with these weights; the mean is calibrated. "
         "Each member's recipe is in `members/`, the weights of all are in `model.safetensors`.",
         table(header, rows),
-        f"{plain(made['sentence'])}{plain(held)} The members' own scores were not looked at.",
+        f"{plain(made['sentence'])}{held} The members' own scores decided nothing.",
     ]
 
 
