@@ -10,17 +10,19 @@ import numpy as np
 from frameflow.pages.plots import nice_ticks
 
 _WIDTH, _HEIGHT = 480, 280
+_MANY = 60  # dots: beyond these they are smaller
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 34, 44
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One dot: where it is, what its tooltip says, and the CSS class that colours it."""
+    """One dot: where it is, what its tooltip says, the CSS class that colours it, and how much."""
 
     x: float
     y: float
     said: str
     kind: str = "accent"
+    faint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,13 @@ def scatter(
     if len(line) > 1:
         path = " ".join(f"{_across(x, a):.1f},{_up(y, b):.1f}" for a, b in line)
         parts.append(f'<polyline class="line second" points="{path}"/>')
-    for dot in dots:
+    radius = 4 if len(dots) <= _MANY else 3
+    for dot in sorted(dots, key=lambda dot: not dot.faint):
+        faint = ' fill-opacity="0.45"' if dot.faint else ""
         parts.append(
             f'<circle class="dot {dot.kind}" cx="{_across(x, dot.x):.1f}" '
-            f'cy="{_up(y, dot.y):.1f}" r="4"><title>{escape(dot.said)}</title></circle>'
+            f'cy="{_up(y, dot.y):.1f}" r="{radius}"{faint}><title>{escape(dot.said)}</title>'
+            f"</circle>"
         )
     return "".join([*parts, "</svg>"])
 
@@ -91,8 +96,9 @@ def surface(
     """
     low, high = float(values.min()), float(values.max())
     rows, columns = values.shape
-    wide = (_WIDTH - _LEFT - _RIGHT) / columns
-    tall = (_HEIGHT - _TOP - _BOTTOM) / rows
+    # Edges are rounded, not widths: no seam is left between shades.
+    across = np.linspace(_LEFT, _WIDTH - _RIGHT, columns + 1).round(1)
+    up = np.linspace(_HEIGHT - _BOTTOM, _TOP, rows + 1).round(1)
     said = f"{title}: {unit} from {low:.3f} (faint) to {high:.3f} (strong)"
     parts = [*_frame(x, y, said, shown=title)]
     for row in range(rows):
@@ -100,8 +106,9 @@ def surface(
             share = (values[row, column] - low) / ((high - low) or 1)
             parts.append(
                 f'<rect fill="var(--accent)" fill-opacity="{0.04 + 0.8 * share:.2f}" stroke="none" '
-                f'x="{_LEFT + column * wide:.1f}" y="{_HEIGHT - _BOTTOM - (row + 1) * tall:.1f}" '
-                f'width="{wide:.1f}" height="{tall:.1f}" shape-rendering="crispEdges"/>'
+                f'x="{across[column]:.1f}" y="{up[row + 1]:.1f}" '
+                f'width="{across[column + 1] - across[column]:.1f}" '
+                f'height="{up[row] - up[row + 1]:.1f}" shape-rendering="crispEdges"/>'
             )
     for dot in dots:
         parts.append(

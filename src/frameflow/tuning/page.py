@@ -20,7 +20,6 @@ from frameflow.tuning.words import (
     summary,
 )
 
-_KINDS = {"complete": "accent", "pruned": "second"}
 _CELLS = 24  # of a surface along each side
 _FEWEST = 6  # trials that a surface is fitted to
 
@@ -75,11 +74,17 @@ def _said(found: TuneResult, row: TrialRow) -> str:
     return f"{row.search} {row.number}: {score}{given_up}; {params_words(row.params)}"
 
 
+def _dot(found: TuneResult, row: TrialRow, across: float) -> Dot:
+    given_up = row.state == "pruned"
+    kind = "second" if given_up else "accent"
+    return Dot(across, shown(found, row.value), _said(found, row), kind, faint=given_up)
+
+
 def _history(found: TuneResult, search: Searched, scale: Axis) -> str:
     rows = [row for row in search.trials if not math.isnan(row.value)]
     dots, line, best = [], [], -math.inf
     for place, row in enumerate(rows, 1):
-        dots.append(Dot(place, shown(found, row.value), _said(found, row), _KINDS[row.state]))
+        dots.append(_dot(found, row, place))
         if row.state == "complete" and row.value > best:
             best = row.value
         if best > -math.inf:
@@ -98,15 +103,14 @@ def _axis(parameter: Parameter) -> Axis:
 
 def _place(parameter: Parameter, row: TrialRow) -> float:
     value = row.params[parameter.key]
-    return float(value) if parameter.ranged else float(parameter.values.index(value))
+    if parameter.ranged:
+        return float(value)
+    aside = (0.618 * row.number) % 1 - 0.5  # so that trials of one name do not cover each other
+    return parameter.values.index(value) + 0.5 * aside
 
 
 def _slice(found: TuneResult, parameter: Parameter, rows: Sequence[TrialRow], scale: Axis) -> str:
-    dots = [
-        Dot(_place(parameter, row), shown(found, row.value), _said(found, row), _KINDS[row.state])
-        for row in rows
-        if parameter.key in row.params
-    ]
+    dots = [_dot(found, row, _place(parameter, row)) for row in rows if parameter.key in row.params]
     return scatter(dots, _axis(parameter), scale, title=f"{found.metric} over {parameter.key}")
 
 
