@@ -126,6 +126,8 @@ def test_from_videos_to_tables(
     with (out / "crossval.csv").open() as file:
         assert len(list(csv.reader(file))) == 11
     assert "random folds of clips the same recipe claims" in (out / "crossval.md").read_text()
+    assert "are means over the seeds and not calibrated" in (out / "crossval.md").read_text()
+    assert written["calibrated"] is False
     assert len(Manifest.read(out / "manifest.csv")) == 35
     for sample in read_predictions(out / "predictions.csv").samples:
         assert (out / sample.video).is_file(), "paths start from the folder they are in"

@@ -220,6 +220,7 @@ class CrossvalResult:
             **pooled,
             "random_clips": None if other is None else other.to_dict(),
             "inflation": self.inflation(),
+            "calibrated": False,
             "bad_videos": [dict(bad) for bad in self.bad_videos],
             "versions": dict(self.versions),
             "seconds": self.seconds,
@@ -268,6 +269,8 @@ class CrossvalResult:
         lines = [f"# {self.recipe.name} on {self.source}", "", self.summary(), ""]
         lines += [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
         lines += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+        mean = "means over the seeds and " if len(self.held_out.seeds) > 1 else ""
+        lines += ["", f"The probabilities in `predictions.csv` are {mean}not calibrated."]
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
