@@ -14,8 +14,6 @@ from frameflow.cluster import Cluster, _session, cluster_of, connected
 from frameflow.cluster._plan import share_of
 from frameflow.errors import FrameFlowError, UsageError
 
-pytest.importorskip("ray")
-
 
 def test_without_ray_the_work_is_done_here() -> None:
     assert cluster_of("local") is None
@@ -39,11 +37,16 @@ def test_options_that_make_no_sense_are_refused(given: Any, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["nowhere", "host:", ":6379", "host:0", "host:99999", "ray://x"]
+    "address", ["nowhere", "host:", ":6379", "host:0", "host:99999", "http://host:80"]
 )
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="must be auto, HOST:PORT"):
+    with pytest.raises(UsageError, match="must be auto or HOST:PORT"):
         _session.address_of(address)
+
+
+def test_rays_client_is_not_supported() -> None:
+    with pytest.raises(UsageError, match=r"ray://.* is not supported"):
+        _session.address_of("ray://head:10001")
 
 
 def test_nobody_at_the_address() -> None:

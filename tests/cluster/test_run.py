@@ -11,8 +11,6 @@ import pytest
 from frameflow.cluster import Cluster, _session, run, workers_of
 from frameflow.errors import FrameFlowError, UsageError
 
-pytest.importorskip("ray")
-
 
 def squares(**options: Any) -> Callable[[], Callable[[Sequence[int]], list[Any]]]:
     """A maker of workers; nested, so that it is sent by value."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from frameflow.cluster import Cluster
 from frameflow.config import Recipe
@@ -20,8 +21,7 @@ from frameflow.features import over_cluster
 from frameflow.features._shard import open_shard
 from frameflow.features.extract import Features, extract
 from frameflow.features.over_cluster import block_size
-
-pytest.importorskip("ray")
+from frameflow.models.recognizer import build_streams
 
 
 def rows_of(store: Path) -> Counter[str]:
@@ -69,8 +69,12 @@ def test_workers_store_what_one_process_would(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "frameflow")
-    recipe = recipe_with("max_bad=0.5", "views.flip=true")
-    given: dict[str, Any] = {"purpose": "train", "engine": "torch"}
+    weights = tmp_path / "weights.safetensors"
+    save_file(build_streams(recipe_with())[0].model.state_dict(), weights)
+    recipe = recipe_with("max_bad=0.5", "views.flip=true", f"streams.0.weights={weights}")
+    backbones = build_streams(recipe)
+    weights.unlink()  # the workers get them sent
+    given: dict[str, Any] = {"purpose": "train", "engine": "torch", "backbones": backbones}
     found = extract(fresh, recipe, store=tmp_path / "ray", cluster=ray_cluster, **given)
     assert {bad.video: bad.reason for bad in found.bad} == {
         "text.mp4": "is not a video that FFmpeg can read",

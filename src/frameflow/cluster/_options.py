@@ -15,7 +15,7 @@ class Cluster:
     Attributes:
         address: None for a small cluster of this machine, started for the job and ended with it
             (or the one that RAY_ADDRESS names); ``auto`` for the one that runs here;
-            ``HOST:PORT`` or ``ray://HOST:PORT`` for another.
+            ``HOST:PORT`` for the one with this head node, of which this machine is one.
         workers: processes that share the work; as the cluster's CPUs and GPUs suggest where None.
 
     Raises:

@@ -190,11 +190,16 @@ def address_of(address: str) -> str:
 
 
 def _parts(found: str, address: str) -> tuple[str, int]:
-    host, _, port = found.removeprefix("ray://").rpartition(":")
+    if found.startswith("ray://"):
+        raise UsageError(
+            f"--address {address}: Ray's client (ray://) is not supported. Start this on a machine "
+            f"of the cluster, with --address auto or HOST:PORT, or by `ray job submit`."
+        )
+    host, _, port = found.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise UsageError(
-            f"--address ({address!r}) must be auto, HOST:PORT (as `ray start --head` says, "
-            f"usually port 6379) or ray://HOST:PORT."
+            f"--address ({address!r}) must be auto or HOST:PORT, as `ray start --head` says "
+            f"(usually port 6379)."
         )
     return host.strip("[]"), int(port)
 
@@ -212,20 +217,28 @@ def _speaks_http2(host: str, port: int) -> bool:
 
 def _unreachable(address: str, why: str) -> FrameFlowError:
     return FrameFlowError(
-        f"No Ray cluster can be reached at {address} ({why}). `ray status --address ...` on its "
-        f"head node tells whether it runs; or leave --address away."
+        f"No Ray cluster can be reached at {address} ({why}). It must run, and this machine be one "
+        f"of its own (`ray start --address=...`); or leave --address away."
     )
 
 
 def refused(address: str, error: BaseException) -> FrameFlowError:
+    """Why a cluster that answers did not take this process, in one line."""
     said = _short(error)
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    whole = "\n".join(map(str, causes))
+    if "AuthToken" in whole:
+        return FrameFlowError(
+            f"The cluster at {address} asks for a token: set RAY_AUTH_MODE=token here, and "
+            f"RAY_AUTH_TOKEN to that of the cluster, unless it is in ~/.ray/auth_token."
+        )
     if "ersion mismatch" in str(error):
         return FrameFlowError(
             f"The cluster at {address} runs another version: {_versions(str(error))}. Ray and "
             f"Python must be the same on all machines."
         )
-    if address.startswith("ray://") and isinstance(error, ImportError):
-        return UsageError(f"--address {address} needs pip install 'ray[client]' ({said}).")
     return _unreachable(address, said)
 
 

@@ -105,7 +105,7 @@ def _shared(
     diary = _diary(ray)
     with (
         progress(what, total=len(items), unit=unit) as advance,
-        _impatience(ray),
+        _impatience(ray, diary),
         closing(_found(ray, left, make_worker, diary, plan)) as rows,
     ):
         for number, found in rows:
@@ -183,22 +183,24 @@ def _translated() -> Iterator[None]:
 
 
 @contextmanager
-def _impatience(ray: Any) -> Iterator[None]:
-    """Say it where no worker can start, because others use the cluster."""
+def _impatience(ray: Any, diary: Any) -> Iterator[None]:
+    """Say it where no worker can start, as where others use the cluster."""
 
     def tell() -> None:
         try:
+            if ray.get(diary.begun.remote(), timeout=_SILENT):
+                return
             free = ray.available_resources().get("CPU", 0)
             held = ray.cluster_resources().get("CPU", 0)
         except Exception as error:
-            log.debug("The cluster's resources are not known: %s", error)
+            log.debug("It is not known whether a worker has begun: %s", error)
             return
-        if free < 1:
-            log.info(
-                "Begun %.0f s ago; the cluster's %g CPUs are all in use, by this or others.",
-                _SILENT,
-                held,
-            )
+        log.info(
+            "No worker has begun in %.0f s; %g of the cluster's %g CPUs are free.",
+            _SILENT,
+            free,
+            held,
+        )
 
     timer = threading.Timer(_SILENT, tell)
     timer.daemon = True

@@ -293,6 +293,11 @@ def cores() -> int:
     given = os.environ.get(CORES, "")
     if given.isdigit() and int(given):
         return int(given)
+    return all_cores()
+
+
+def all_cores() -> int:
+    """How many cores this process may use, whoever shares them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
