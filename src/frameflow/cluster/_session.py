@@ -152,7 +152,7 @@ def missing_there(said: str) -> FrameFlowError:
     """The error where the workers cannot import what they need."""
     return FrameFlowError(
         f"The cluster's workers cannot import FrameFlow ({said.rstrip('.')}): install "
-        f"frameflow-video on its machines, or name it in a runtime environment (docs/scaling.md)."
+        f"frameflow-video on its machines, in the Python that runs Ray there."
     )
 
 

@@ -203,7 +203,9 @@ def _said(error: Exception) -> str:
 
 def _key(backbone: "Backbone", clip: int | None = None) -> dict[str, object]:
     libraries = versions(*MAKERS, "openvino", "onnxruntime")
-    return identity(backbone, clip) | libraries | {"machine": _machine(), "cores": engines.all_cores()}
+    return (
+        identity(backbone, clip) | libraries | {"machine": _machine(), "cores": engines.all_cores()}
+    )
 
 
 @lru_cache(maxsize=1)
