@@ -5,9 +5,13 @@
 
 For every fold of the manifest, weight and temperature are chosen on inner folds of the rest, by
 group: teacher and student never see the inner fold that is scored. Then the fold itself is scored
-once, by the student that was chosen, by the one that learns from labels alone, and by the teacher.
-The soft targets come from refits of the teacher without the clip's group (``refits``), or from the
-teacher that learnt from these very clips (``itself``).
+once: by the student that learns from labels alone, by the one taught by refits of the teacher
+without the clip's group, by one taught by the teacher itself (which learnt from these very clips;
+with the same weight and temperature), and by the teacher.
+
+Where the backbone learns, which takes long, a fold without a choice:
+
+    python benchmarks/distill.py --student lite0-tsm-distilled --folds 0 --inner 0
 """
 
 import argparse
@@ -37,8 +41,9 @@ from frameflow.training.learning import Stored, fit_recognizer, trainee
 from frameflow.training.loop import predict
 from frameflow.training.targets import targets_of
 
-Choice = tuple[str, float, float]  # whose soft targets, their weight, the temperature
-ALONE: Choice = ("labels", 0.0, 1.0)
+Choice = tuple[float, float]  # the weight of soft targets, the temperature
+ALONE: Choice = (0.0, 1.0)
+NAMES = ("labels alone", "taught by refits", "taught by itself", "teacher")
 
 
 def shortened(recipe: Recipe, samples: Samples) -> tuple[Recipe, Samples]:
@@ -86,10 +91,10 @@ class Learner:
         choice: Choice = ALONE,
     ) -> np.ndarray:
         """``(n, K)`` probabilities of the rows asked for."""
-        _, weight, temperature = choice
+        weight, temperature = choice
         settings = self.recipe.train
         training = self.samples.training.examples(self.targets[learnt], rows=learnt)
-        if soft is not None:
+        if soft is not None and weight:
             distill = {"teacher": "here", "weight": weight, "temperature": temperature}
             settings = settings.model_copy(
                 update={"distill": settings.distill.model_copy(update=distill)}
@@ -119,17 +124,30 @@ def parts(manifest: Manifest, rows: np.ndarray, folds: int) -> list[tuple[np.nda
     return [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in range(folds)]
 
 
-def taught(
-    teacher: Learner, student: Learner, learnt: np.ndarray, asked: np.ndarray,
-    choices: list[Choice], folds: int,
-) -> dict[Choice, np.ndarray]:  # fmt: skip
-    """What the student says by each choice, and the teacher (``teacher``)."""
-    both = teacher.said(learnt, np.concatenate([learnt, asked]))
-    soft = {"itself": both[: len(learnt)]}
-    if any(who == "refits" for who, *_ in choices):
-        soft["refits"] = teacher.refits(learnt, folds)
-    found = {choice: student.said(learnt, asked, soft.get(choice[0]), choice) for choice in choices}
-    return found | {("teacher", 0.0, 1.0): both[len(learnt) :]}
+def show_test(shares: dict[str, np.ndarray], targets: np.ndarray, groups: list[str]) -> None:
+    """Top-1 and log loss of each, and what each has over the labels alone."""
+    units = units_of(groups, len(groups))
+    losses = {
+        name: -np.log(np.maximum(said[np.arange(len(said)), targets], 1e-12))
+        for name, said in shares.items()
+    }
+
+    def figures(name: str) -> Figures:
+        said = shares[name]
+        classes, answers = said.shape[1], said.argmax(axis=1)
+        return class_figures(targets, answers, losses[name], classes=classes, units=units)
+
+    print("\n| test folds, once | top-1 | log loss | less labels alone (95 % interval, p) |")
+    print("|---|---|---|---|")
+    for name, said in shares.items():
+        right, less = said.argmax(axis=1) == targets, "-"
+        if name != NAMES[0]:
+            apart = difference(figures(NAMES[0]), figures(name))
+            value = {k: float(v[0]) for k, v in apart(np.ones((1, units.count))).items()}
+            top1 = effects(value, apart, units=units)["top1"]
+            low, high = top1.bounds or (float("nan"), float("nan"))
+            less = f"{top1.value:+.3f} ({low:+.3f} to {high:+.3f}, {top1.p:.2f})"
+        print(f"| {name} | {right.mean():.3f} | {losses[name].mean():.3f} | {less} |")
 
 
 def seconds_per_clip(learner: Learner, clips: int = 10) -> float:
@@ -151,8 +169,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=["split.val=0"], dest="changes",
                         help="of the student")  # fmt: skip
     parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 0.9])
-    parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 3.0])
-    parser.add_argument("--inner", type=int, default=3,
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 4.0])
+    parser.add_argument("--inner", type=int, default=2,
                         help="inner folds that choose; 0: nothing to choose")  # fmt: skip
     parser.add_argument("--folds", type=int, nargs="*", help="only these are scored")
     parser.add_argument("--refits", type=int, default=3, help="folds of a teacher's refits")
@@ -168,72 +186,52 @@ def main() -> None:
     )
     manifest, targets = student.samples.manifest, student.targets
     assert [s.video for s in manifest] == [s.video for s in teacher.samples.manifest]
-    choices = [ALONE, *product(("refits", "itself"), arguments.weights, arguments.temperatures)]
+    choices = [ALONE, *product(arguments.weights, arguments.temperatures)]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     print(f"teacher {arguments.teacher}, student {arguments.student}\n", flush=True)
 
-    inner = {choice: [] for choice in choices}
-    rows_of = {"labels alone": [], "chosen": [], "refits": [], "itself": [], "teacher": []}
-    shares = {name: np.zeros((len(manifest), len(student.labels))) for name in rows_of}
+    inner: dict[Choice, list[float]] = {choice: [] for choice in choices}
+    shares = {name: np.zeros((len(manifest), len(student.labels))) for name in NAMES}
     folds = sorted({sample.fold for sample in manifest})
     scored = [fold for fold in folds if not arguments.folds or fold in arguments.folds]
     for fold in scored:
         held = np.array([sample.fold == fold for sample in manifest])
         learnt, asked = np.flatnonzero(~held), np.flatnonzero(held)
-        hits = {choice: [] for choice in choices}
+        hits: dict[Choice, list[bool]] = {choice: [] for choice in choices}
         inside = parts(manifest, learnt, arguments.inner) if arguments.inner else []
         for rest, out in inside:
-            said = taught(teacher, student, learnt[rest], learnt[out], choices, arguments.refits)
+            soft = teacher.refits(learnt[rest], arguments.refits)
             for choice in choices:
-                right = said[choice].argmax(axis=1) == targets[learnt[out]]
-                hits[choice] += right.tolist()
+                said = student.said(learnt[rest], learnt[out], soft, choice)
+                hits[choice] += (said.argmax(axis=1) == targets[learnt[out]]).tolist()
         score = {choice: float(np.mean(hits[choice] or [0.0])) for choice in choices}
         for choice in choices:
             inner[choice].append(score[choice])
-        best = {who: max((c for c in choices if c[0] == who), key=score.__getitem__)
-                for who in ("refits", "itself")}  # fmt: skip
-        chosen = max(choices, key=score.__getitem__) if inside else best["refits"]
-        said = taught(
-            teacher, student, learnt, asked, list({ALONE, *best.values()}), arguments.refits
-        )
-        named = {
-            "labels alone": ALONE, "chosen": chosen, **best, "teacher": ("teacher", 0.0, 1.0)
-        }  # fmt: skip
-        for name, choice in named.items():
-            shares[name][asked] = said[choice]
-        print(f"fold {fold}: chosen {chosen}, inner {score[chosen]:.3f}, "
-              f"labels alone {score[ALONE]:.3f}", flush=True)  # fmt: skip
+        best = max(choices[1:], key=score.__getitem__)
+        both = teacher.said(learnt, np.concatenate([learnt, asked]))
+        refits = teacher.refits(learnt, arguments.refits)
+        found = {
+            "labels alone": student.said(learnt, asked),
+            "taught by refits": student.said(learnt, asked, refits, best),
+            "taught by itself": student.said(learnt, asked, both[: len(learnt)], best),
+            "teacher": both[len(learnt) :],
+        }
+        for name in NAMES:
+            shares[name][asked] = found[name]
+        print(f"fold {fold}: weight {best[0]:g}, temperature {best[1]:g}: inner top-1 "
+              f"{score[best]:.3f}, labels alone {score[ALONE]:.3f}; soft targets right "
+              f"{np.mean(refits.argmax(axis=1) == targets[learnt]):.3f} by refits, "
+              f"{np.mean(both[: len(learnt)].argmax(axis=1) == targets[learnt]):.3f} by itself",
+              flush=True)  # fmt: skip
 
-    print("\n| soft targets | weight | temperature | inner top-1 | deviation over folds |")
-    print("|---|---|---|---|---|")
-    for (who, weight, temperature), scores in inner.items():
-        print(f"| {who} | {weight:g} | {temperature:g} | {np.mean(scores):.3f} | "
-              f"{np.std(scores):.3f} |")  # fmt: skip
-    asked = np.array([sample.fold in scored for sample in manifest])
-    targets, shares = targets[asked], {name: said[asked] for name, said in shares.items()}
-    groups = [sample.group for sample, one in zip(manifest, asked) if one]
-    units = units_of(groups, len(groups))
-
-    def figures(name: str) -> Figures:
-        said = shares[name]
-        loss = -np.log(np.maximum(said[np.arange(len(said)), targets], 1e-12))
-        answers = said.argmax(axis=1)
-        return class_figures(targets, answers, loss, classes=len(student.labels), units=units)
-
-    print("\n| test folds, once | top-1 | log loss | less labels alone (95 % interval, p) |")
+    print("\n| weight | temperature | inner top-1 | deviation over folds |")
     print("|---|---|---|---|")
-    for name, said in shares.items():
-        right = said.argmax(axis=1) == targets
-        loss = -np.log(np.maximum(said[np.arange(len(said)), targets], 1e-12)).mean()
-        less = "-"
-        if name != "labels alone":
-            apart = difference(figures("labels alone"), figures(name))
-            value = {k: float(v[0]) for k, v in apart(np.ones((1, units.count))).items()}
-            top1 = effects(value, apart, units=units)["top1"]
-            less = (
-                f"{top1.value:+.3f} ({top1.bounds[0]:+.3f} to {top1.bounds[1]:+.3f}, {top1.p:.2f})"
-            )
-        print(f"| {name} | {right.mean():.3f} | {loss:.3f} | {less} |")
+    for (weight, temperature), scores in inner.items():
+        print(f"| {weight:g} | {temperature:g} | {np.mean(scores):.3f} | {np.std(scores):.3f} |")
+    told = np.array([sample.fold in scored for sample in manifest])
+    test = {name: said[told] for name, said in shares.items()}
+    groups = [sample.group for sample, one in zip(manifest, told) if one]
+    show_test(test, targets[told], groups)
     times = {"teacher": seconds_per_clip(teacher), "student": seconds_per_clip(student)}
     print(
         f"\nseconds a clip, alone: teacher {times['teacher']:.3f}, student {times['student']:.3f}"
