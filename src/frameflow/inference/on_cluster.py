@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from frameflow._places import path_of, shown
 from frameflow.cluster import Cluster, run
 from frameflow.errors import VideoError
+from frameflow.features.engines import precision_of
 from frameflow.inference.prediction import Result
 from frameflow.inference.predictor import EngineKind, Predictor, Source, run_folder
 
@@ -57,7 +58,7 @@ def predict_on_cluster(
         block=BLOCK,
         what="Predicting",
         unit="videos",
-        gpu=True,
+        gpu=precision_of(engine) == "float16",  # workers compute as this machine would
         lost=lambda item, reason: VideoError(item[1], reason),
         name=lambda item: item[1],
     )
