@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frameflow._places import shown
 from frameflow.data.manifest import Sample
 from frameflow.errors import UsageError, listing, near_names
 from frameflow.inference._calibrated import calibration_of
@@ -77,7 +78,7 @@ class Explainer:
                 f"The model has no label {label!r}.{near_names(label, labels)} "
                 f"It knows {listing(labels, most=8)}."
             )
-        sample = sample or Sample(video=str(path), label="")
+        sample = sample or Sample(video=shown(path), label="")
         encoder = self._encoder
         if read is None:
             read = _reader(path, sample)
