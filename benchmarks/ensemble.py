@@ -13,7 +13,7 @@ the folds that were done,
     equal                the mean of all members
     validation           what `frameflow ensemble` makes: learnt weights, or equal ones
 
-with top-1 and log loss, and their gain over the best held out with its 95 % interval over groups.
+with top-1 and log loss, and how much more than the best held out, with 95 % intervals over groups.
 `differences` is the recipe few-clips with its stream of differences alone.
 """
 
@@ -146,7 +146,7 @@ def show(answers: Answers, manifest: Manifest, scored: np.ndarray, labels: Seque
     }
     base = figures["the best held out"]
     print(f"\n{len(truth)} clips of {units.count} groups\n")
-    print("| | top-1 | log loss | top-1 gain, points | log loss gain |\n|---|---|---|---|---|")
+    print("| | top-1 | log loss | top-1, points more | log loss, more |\n|---|---|---|---|---|")
     for name, own in figures.items():
         now, gain = whole(own, units), difference(base, own)
         row = f"| {name} | {now['top1']:.3f} | {now['log_loss']:.3f} | "

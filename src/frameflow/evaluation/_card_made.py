@@ -116,12 +116,13 @@ def inputs(metrics: Metrics, recipe: Recipe, manifest: Manifest) -> list[str]:
             f"would lie before the start of the video are masked."
         )
     else:
-        how = f"chosen by `{sampling.strategy}`"
-        rows.append(f"A clip of {plural(sampling.frames, 'frame')}, {how}.")
+        for own in dict.fromkeys(stream.sampling or sampling for stream in recipe.streams):
+            rows.append(f"A clip of {plural(own.frames, 'frame')}, chosen by `{own.strategy}`.")
     sizes = (metrics.get("model") or {}).get("sizes") or [None] * len(recipe.streams)
     for stream, size in zip(recipe.streams, sizes):
         side = f", {size[0]} x {size[1]} px" if size else ""
-        rows.append(f"{_SEES[stream.kind].capitalize()}{side}: {_FITS[stream.fit]}.")
+        count = f", {plural(stream.sampling.frames, 'frame')}" if stream.sampling else ""
+        rows.append(f"{_SEES[stream.kind].capitalize()}{count}{side}: {_FITS[stream.fit]}.")
     views = plural(metrics["views"], "clip")
     rows.append(f"Scored with {views} of each sample, their probabilities averaged.")
     return [bullets(rows)]
