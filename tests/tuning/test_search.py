@@ -181,3 +181,19 @@ def test_wrong_use_is_said(here: Path, options: dict[str, Any], said: str) -> No
     with pytest.raises(UsageError, match=said):
         searched(here, **options)
     assert not (here / "tuned").exists()
+
+
+def test_trials_share_their_folds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from frameflow.training import crossval
+
+    asked, real = [], crossval.fold_splits
+
+    def counted(manifest: Manifest, fold: int, **more: Any) -> Manifest:
+        asked.append((fold, more["seed"]))
+        return real(manifest, fold, **more)
+
+    monkeypatch.setattr(crossval, "fold_splits", counted)
+    searched(here, trials=3)
+    seeds = [seed for _, seed in asked]
+    assert len(asked) == len(set(asked)) == 4  # two folds of the trials, two of the finalists
+    assert len(set(seeds)) == 2

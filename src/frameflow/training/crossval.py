@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,18 @@ class Samples:
     training: "Material"
     testing: "Material"
     backbones: "Sequence[Backbone]"
+    _splits: dict[tuple[int, float, int, bool], Manifest] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def splits(self, fold: int, *, val: float, seed: int, multilabel: bool) -> Manifest:
+        """The samples with a fold as test split; a search asks for the same again and again."""
+        key = (fold, val, seed, multilabel)
+        if key not in self._splits:
+            self._splits[key] = fold_splits(
+                self.manifest, fold, val=val, seed=seed, multilabel=multilabel
+            )
+        return self._splits[key]
 
 
 def crossval(
@@ -199,9 +211,7 @@ def score_fold(
     from frameflow.training.loop import predict
 
     several = recipe.multilabel
-    manifest = fold_splits(
-        samples.manifest, fold, val=recipe.split.val, seed=seed, multilabel=several
-    )
+    manifest = samples.splits(fold, val=recipe.split.val, seed=seed, multilabel=several)
     splits = np.array([sample.split for sample in manifest])
     rows = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
     try:
