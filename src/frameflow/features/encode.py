@@ -334,9 +334,9 @@ def _requests(
     """What to read, and which of it each stream looks at."""
     kinds: dict[tuple[object, ...], list[int]] = {}
     for index, (stream, backbone) in enumerate(zip(streams, backbones)):
-        look = (backbone.preprocess.size, stream.fit, interpolation_of(backbone), stream.pace)
-        own = stream.sampling or sampling
-        kinds.setdefault((*look, crops_of(stream), follow_of(stream), own), []).append(index)
+        seen = (backbone.preprocess.size, stream.fit, interpolation_of(backbone), stream.pace)
+        look = (*seen, crops_of(stream), follow_of(stream), stream.sampling or sampling)
+        kinds.setdefault(look, []).append(index)
     requests: list[ClipRequest] = []
     request_of = [0] * len(streams)
     for own in kinds.values():
