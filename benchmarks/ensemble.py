@@ -71,7 +71,10 @@ def main() -> None:
     scored = np.zeros(len(manifest), dtype=np.bool_)
     samples = {name: read_samples(manifest, recipe)[0] for name, recipe in recipes.items()}
     for fold in folds:
-        rows, said, held, groups, truth = [], [], [], [], np.zeros(0)
+        said: list[np.ndarray] = []
+        held: list[np.ndarray] = []
+        rows, truth = np.zeros(0, dtype=np.int64), np.zeros(0)
+        groups: list[str] = []
         for name, recipe in recipes.items():
             _, rows, found = score_fold(samples[name], recipe, answers.truth, fold=fold, seed=0)
             said.append(found)
