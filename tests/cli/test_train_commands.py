@@ -116,7 +116,7 @@ class TestTrain:
         [
             ("train", "Name a folder of class folders or a manifest"),
             ("train gone", "gone does not exist"),
-            ("train VIDEOS --recipe defualt", "Did you mean 'default'?"),
+            ("train VIDEOS --recipe defualt", "Did you mean 'default'"),
             ("train VIDEOS --recipe gone.yaml", "The recipe gone.yaml cannot be read"),
             ("train VIDEOS --set train.lrr=1", "Did you mean 'lr'"),
             ("train VIDEOS --set train.lr", "must read key=value"),

@@ -34,7 +34,8 @@ def rows_of(store: Path) -> Counter[str]:
 def same(found: Features, expected: Features) -> None:
     assert [s.video for s in found.samples] == [s.video for s in expected.samples]
     for given, wanted in zip(found.array(), expected.array(), strict=True):
-        np.testing.assert_array_equal(given, wanted)
+        # PyTorch adds in another order where it has another number of threads
+        np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

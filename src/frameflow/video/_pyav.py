@@ -154,7 +154,7 @@ def _decoded(stream: "VideoStream", packet: "Packet[VideoStream] | None") -> "li
     """The frames a packet yields; none where it is damaged.
 
     Raises:
-        MemoryError: the frame is whole, but there is no memory for it.
+        MemoryError: the frame is whole, but there is no memory for it, or for the decoder.
     """
     import av
 
@@ -162,6 +162,8 @@ def _decoded(stream: "VideoStream", packet: "Packet[VideoStream] | None") -> "li
         return stream.codec_context.decode(packet)
     except MemoryError:
         raise
+    except av.error.BlockingIOError as error:  # the system has no more for a decoder that is opened
+        raise MemoryError(str(error)) from None
     except (av.FFmpegError, ValueError) as error:
         log.debug("a packet cannot be decoded: %s", error)
         return []
@@ -177,6 +179,8 @@ def _in_full(
         for packet in packets:
             if packet.size:
                 yield from _decoded(stream, packet)
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         log.debug("%s: reading stopped: %s", stream.container.name, error)
     yield from _decoded(stream, None)
