@@ -26,7 +26,7 @@ from frameflow.config import Recipe
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 TRAINING = {"train", "crossval", "features", "ablate", "tune"}
-FEW = ["--seeds", "1", "--folds", "2"]  # trainings of an ablation, a search
+FEW = ["--seeds", "1", "--folds", "2", "--set", "train.epochs=1"]  # for an ablation, a search
 USING = {"ensemble", "evaluate", "live", "predict", "timeline"}
 QUOTE = chr(34)
 WORDS = {

@@ -106,6 +106,8 @@ def test_limits_are_checked(name: str, value: float) -> None:
 
 def test_real_clips_leak_in_a_random_split_and_not_by_scene(real_data: Path) -> None:
     known = Manifest.read(real_data / "tennis7" / "manifest.csv")
+    some = sorted({sample.group for sample in known})[::2]
+    known = known.where(lambda sample: sample.group in some)
     hidden = known.replace(replace(sample, group="") for sample in known)
     pairs = same_scene_pairs(read_backgrounds(hidden))
     right = sum(known[p.one].group == known[p.two].group for p in pairs)

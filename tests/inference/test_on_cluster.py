@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +23,6 @@ from frameflow.inference.on_cluster import predict_on_cluster
 from frameflow.inference.outputs import Wanted
 from frameflow.inference.prediction import Prediction, Result
 from frameflow.inference.predictor import load
-
 
 NUMBER = r"\d+\.\d+(?:e-?\d+)?"
 
@@ -56,36 +55,39 @@ def videos(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return [Path(name) for name in (*names[9:3:-1], "text.mp4", *names[:4], "absent.mp4")]
 
 
-def test_the_results_of_one_process_in_the_order_of_the_names(
-    run: Path, videos: list[Path], ray_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(on_cluster, "BLOCK", 3)
-    asked = {"engine": "torch", "views": 2, "topk": 2}
-    found = list(predict_on_cluster(ray_cluster, run, videos, **asked))  # type: ignore[arg-type]
-    local = load(run, engine="torch", views=2)
-    same(found, local.predict(videos, topk=2))
-    assert sum(isinstance(one, VideoError) for one in found) == 2
+@pytest.fixture
+def served(clips: list[Path]) -> Iterator[str]:
+    """The URL at which the clips' folder is served."""
 
-
-def test_videos_at_urls_are_named_by_them(
-    run: Path, clips: list[Path], ray_cluster: Cluster
-) -> None:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=clips[0].parent))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
-        videos = [path_of(f"{url}/{name}") for name in (clips[0].name, "absent.mp4")]
-        found = list(predict_on_cluster(ray_cluster, run, videos, engine="torch"))
-        same(found, load(run, engine="torch").predict(videos))
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_results_of_one_process_in_the_order_of_the_names(
+    run: Path,
+    videos: list[Path],
+    served: str,
+    ray_cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(on_cluster, "BLOCK", 3)
+    urls = [f"{served}/{name}" for name in (videos[0].name, "absent.mp4")]
+    asked = [path_of(urls[0]), *videos, path_of(urls[1])]
+    how = {"engine": "torch", "views": 2, "topk": 2}
+    found = list(predict_on_cluster(ray_cluster, run, asked, **how))  # type: ignore[arg-type]
+    same(found, load(run, engine="torch", views=2).predict(asked, topk=2))
+    assert sum(isinstance(one, VideoError) for one in found) == 3
     assert isinstance(found[0], Prediction)
-    assert found[0].video == f"{url}/{clips[0].name}"
+    assert found[0].video == urls[0]
+    assert isinstance(found[-1], VideoError)
+    assert found[-1].path == urls[1]
 
 
 @pytest.mark.usefixtures("ray_cluster")
