@@ -97,19 +97,16 @@ def test_the_command_writes_the_same_files_and_goes_on(
     names = [str(video) for video in videos]
     line = ("predict", run, *names, "--engine", "torch")
     away = ("--runner", "ray", "--workers", "1")
-    assert frameflow(*line, "--csv", "here.csv", "--jsonl", "here.jsonl").code == 1
-    said = frameflow(*line, "--csv", "there.csv", "--jsonl", "there.jsonl", *away)
+    assert frameflow(*line, "--csv", "here.csv").code == 1
+    here = Path("here.csv").read_text(encoding="utf-8")
+    Path("there.csv").write_text("".join(here.splitlines(keepends=True)[:5]), encoding="utf-8")
+    said = frameflow(*line, "--csv", "there.csv", "--resume", *away)
     assert said.code == 1, "two videos cannot be read"
-    assert "Wrote there.csv: 10 predicted, 2 failed." in said.err
-    for ending in ("csv", "jsonl"):
-        there, here = (Path(f"{where}.{ending}").read_text() for where in ("there", "here"))
-        assert numbers_aside(there)[0] == numbers_aside(here)[0]
-        assert numbers_aside(there)[1] == pytest.approx(numbers_aside(here)[1], abs=1e-3)
-    rows = Path("there.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    Path("part.csv").write_text("".join(rows[:5]), encoding="utf-8")
-    said = frameflow(*line, "--csv", "part.csv", "--resume", *away)
     assert "4 of 12 videos are there." in said.err
-    assert Path("part.csv").read_bytes() == Path("there.csv").read_bytes()
+    assert "Wrote there.csv: 6 predicted, 2 failed, 4 there before." in said.err
+    there = Path("there.csv").read_text(encoding="utf-8")
+    assert numbers_aside(there)[0] == numbers_aside(here)[0]
+    assert numbers_aside(there)[1] == pytest.approx(numbers_aside(here)[1], abs=1e-3)
 
 
 def test_pictures_are_not_made_elsewhere() -> None:
