@@ -2,13 +2,13 @@
 
 import logging
 import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.config import Recipe
 from frameflow.data.splits import add_folds
@@ -172,4 +172,4 @@ def heading(what: str, columns: Sequence[str] = ("", "top-1", "gain, points", "s
 
 
 def machine() -> str:
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"

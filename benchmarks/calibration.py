@@ -11,13 +11,13 @@ the calibration error stands the one that perfect calibration would show with as
 import argparse
 import logging
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.config import Recipe
 from frameflow.data.splits import use_fold
@@ -179,7 +179,7 @@ def main() -> None:
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     manifest, recipe = Manifest.read(given.data), load_recipe(given.recipe)
     backbones = build_recognizer(recipe, manifest.labels).backbones()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {given.recipe}")
+    print(f"{processor()}, {os.cpu_count()} cores; {given.recipe}")
     started, folds = time.perf_counter(), []
     for fold in sorted({sample.fold for sample in manifest} - {None}):
         folds.append(fold_results(manifest, recipe, fold, backbones))

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from _machine import processor
 from frameflow.video.decode import read_frames
 from frameflow.video.probe import VideoInfo, probe
 
@@ -155,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     import av
 
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; ", end="")
+    print(f"{processor()}, {os.cpu_count()} cores; ", end="")
     print(f"Python {platform.python_version()}, PyAV {av.__version__}, NumPy {np.__version__}")
     readers = available()
     for threads in options.threads:

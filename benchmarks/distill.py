@@ -18,7 +18,6 @@ import argparse
 import copy
 import logging
 import os
-import platform
 import time
 from dataclasses import replace
 from itertools import product
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.config import Recipe
 from frameflow.data.splits import add_folds
@@ -187,7 +187,7 @@ def main() -> None:
     manifest, targets = student.samples.manifest, student.targets
     assert [s.video for s in manifest] == [s.video for s in teacher.samples.manifest]
     choices = [ALONE, *product(arguments.weights, arguments.temperatures)]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"teacher {arguments.teacher}, student {arguments.student}\n", flush=True)
 
     inner: dict[Choice, list[float]] = {choice: [] for choice in choices}

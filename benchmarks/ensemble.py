@@ -20,7 +20,6 @@ with top-1 and log loss, and how much more than the best held out, with 95 % int
 import argparse
 import logging
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow.config import Recipe, load_recipe
 from frameflow.data.manifest import Manifest
 from frameflow.evaluation.calibration import fit_calibration
@@ -171,7 +171,7 @@ def interval(value: float, bounds: tuple[float, float] | None, factor: float) ->
 
 
 def machine() -> str:
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{processor()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ and groups, so nothing is extracted; the pictures are decoded and the page is wr
 
 import argparse
 import os
-import platform
 import resource
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow.audit._explore_page import render_explore
 from frameflow.audit.health import HealthReport
 from frameflow.audit.label_errors import find_label_errors
@@ -55,7 +55,7 @@ def main() -> None:
     centres = rng.normal(0, 1, (options.classes, options.dim))
     scenes = rng.normal(0, 1, (25 * options.classes, options.dim))
     values = centres[groups // 25] + scenes[groups] + rng.normal(0, 1, (len(groups), options.dim))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"{options.samples} clips, {options.classes} classes, vectors of {options.dim}\n")
     begun = time.perf_counter()
 

@@ -31,6 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
+
 FRAMES, SIZE = 16, 224
 GOALS = {"pytorch loop": 2.5, "keras frames": 15.0}
 
@@ -153,12 +155,7 @@ def run_one(way: str, given: argparse.Namespace) -> None:
 
 
 def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            cpu = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
+    cpu = processor()
     libraries = ", ".join(f"{n} {version(n)}" for n in ("torch", "openvino", "onnxruntime", "av"))
     load = os.getloadavg()[0]
     return (

@@ -10,13 +10,13 @@ For every fold of the manifest K clips of each class are drawn from the others, 
 import argparse
 import logging
 import os
-import platform
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.errors import UsageError
 from frameflow.models.recognizer import build_recognizer
@@ -69,7 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     samples, _ = read_samples(Manifest.read(arguments.data), load_recipe(arguments.recipe))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"\n| solver | {' | '.join(f'{shots} shots' for shots in arguments.shots)} | seconds |")
     print("|---|" + "---|" * (len(arguments.shots) + 1))
     for solver in arguments.solvers:

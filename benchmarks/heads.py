@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import yaml
 
+from _machine import processor
 from frameflow.models.heads import build_head, head_names
 
 TARGETS = {"gru": 40.0, "mean": 5.0, "max": 5.0, "average": 5.0, "statistics": 5.0}
@@ -44,12 +45,7 @@ def epoch(
 
 
 def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            cpu = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
+    cpu = processor()
     return (
         f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}"

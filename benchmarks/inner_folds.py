@@ -11,11 +11,11 @@ folds that are quoted. Without --change the ingredients of the recipe are taken 
 import argparse
 import logging
 import os
-import platform
 from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, crossval, load_recipe
 from frameflow.data.splits import add_folds
 
@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     manifest = Manifest.read(arguments.data)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"{arguments.recipe}, {arguments.inner} inner folds in each training part, one seed")
     print(f"{'top-1':>6}  {'sd':>5}  change")
     for change in arguments.change or INGREDIENTS:

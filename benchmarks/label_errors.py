@@ -10,13 +10,13 @@ was wrong before counts as right, so the figures are if anything too low.
 import argparse
 import logging
 import os
-import platform
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.audit.label_errors import find_label_errors
 from frameflow.audit.vectors import clip_vectors
@@ -60,7 +60,7 @@ def main() -> None:
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     manifest = Manifest.read(options.data)
     vectors = clip_vectors(manifest, load_recipe(options.recipe))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"{options.recipe}, {len(vectors)} clips, {options.draws} draws\n")
 
     rows = []

@@ -11,7 +11,6 @@ strategies start from the same clips. The vectors are made of all clips (their l
 import argparse
 import logging
 import os
-import platform
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.audit._held_out import learn_and_say, scaled
 from frameflow.audit.next import margin, spread, unsure_and_spread
@@ -118,7 +118,7 @@ def main() -> None:
                     )
                     known += list(left[chosen])
 
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(
         f"{options.recipe}, {len(samples)} clips, {len(np.unique(folds))} folds, "
         f"{options.seeds} starts in each; mean accuracy on held-out scenes"

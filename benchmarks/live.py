@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from _machine import processor
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -130,7 +132,7 @@ def main() -> None:
         )
     load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
-        f"{platform.processor() or platform.machine()}, {cores()} cores (load {load_average:.1f}), "
+        f"{processor()}, {cores()} cores (load {load_average:.1f}), "
         f"Python {platform.python_version()}, engine {predictor.encoder.engine}, "
         f"PyAV {version('av')}"
     )

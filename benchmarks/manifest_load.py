@@ -5,7 +5,6 @@ python benchmarks/manifest_load.py
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy
 import pyarrow
 
+from _machine import processor
 from frameflow.data.manifest import Manifest, Sample
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{processor()}, {os.cpu_count()} cores, "
         f"Python {sys.version.split()[0]}, numpy {numpy.__version__}, pyarrow {pyarrow.__version__}"
     )
     with tempfile.TemporaryDirectory() as name:

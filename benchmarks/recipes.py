@@ -18,13 +18,14 @@ with the command that installs it. Memory is the peak of the process, or of the 
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from _machine import processor
 
 LABELS = [f"class {number}" for number in range(7)]
 # One step an epoch, with everything that ever learns learning, and no decoded frames kept.
@@ -137,16 +138,9 @@ def in_own_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
 def machine() -> str:
     import torch
 
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(
-            line.split(": ")[1] for line in lines if line.startswith("model name")
-        )  # fmt: skip
-    except (OSError, StopIteration):
-        pass
+    cpu = processor()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{processor}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"
+    return f"{cpu}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"
 
 
 def line(name: str, row: dict[str, Any]) -> str:

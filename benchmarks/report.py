@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from _machine import processor
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.data.ucf101 import categories
 from frameflow.evaluation.conditions import by_columns, conditions
@@ -99,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{processor()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, NumPy {np.__version__}"
     )
     print(f"{options.samples} samples, {options.classes} classes, {options.draws} draws\n")

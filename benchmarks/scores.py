@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow.data.manifest import Manifest, Sample
 from frameflow.evaluation.metrics import score
 from frameflow.evaluation.predictions import Predictions, read_predictions
@@ -56,7 +57,7 @@ def main() -> None:
     }  # fmt: skip
 
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{processor()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, NumPy {np.__version__}"
     )
     print(f"{options.samples} samples, {options.classes} classes, {options.draws} draws\n")

@@ -11,11 +11,11 @@ once; nothing is chosen by that. CPU seconds are told beside seconds, for a mach
 import argparse
 import logging
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 
+from _machine import processor
 from frameflow import train
 from frameflow.tuning.search import tune
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Keep what is written here; a search goes on.")
     arguments = parser.parse_args()
     logging.getLogger("frameflow").setLevel(logging.ERROR)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+    print(f"{processor()}, {os.cpu_count()} cores, "
           f"load {os.getloadavg()[0]:.0f}")  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         out = arguments.out or Path(scratch)

@@ -30,7 +30,6 @@ runs are joined as well. It prints the best rules and the default one.
 import argparse
 import logging
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -40,6 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _machine import processor
 from frameflow import Manifest, train
 from frameflow.data.manifest import Sample
 from frameflow.data.spans import Span
@@ -385,7 +385,7 @@ def main() -> None:
     logging.getLogger("frameflow").setLevel(logging.ERROR)
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     if options.tune:
         tune(options, folder)
         return

@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from _machine import processor
+
 if TYPE_CHECKING:
     from frameflow.features.encode import ClipEncoder
 
@@ -394,12 +396,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
 
 
 def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            cpu = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
+    cpu = processor()
     libraries = ", ".join(f"{n} {version(n)}" for n in ("torch", "openvino", "onnxruntime", "av"))
     return (
         f"{cpu}, {os.cpu_count()} cores, no GPU used, load {os.getloadavg()[0]:.1f}, "

@@ -30,6 +30,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from _machine import processor
+
 GOALS = {8.0: 10.0, 4.0: 20.0}  # grid: seconds of video a second, on two cores
 LABELS = [f"label {n}" for n in range(7)]
 CLIP = Path(__file__).parents[2] / "shared" / "data" / "clips" / "abseiling_k400.mp4"
@@ -106,12 +108,7 @@ def child(way: str, run: Path, video: Path, grid: float) -> dict[str, float]:
 
 
 def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            cpu = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
+    cpu = processor()
     libraries = ", ".join(f"{n} {version(n)}" for n in ("torch", "openvino", "av"))
     return (
         f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "

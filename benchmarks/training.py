@@ -36,6 +36,8 @@ from typing import Any
 
 import numpy as np
 
+from _machine import processor
+
 FRAMES, BACKBONE = 16, "tf_efficientnet_lite0"
 GOAL = 1.3
 WAYS = ("ours", "ours, float32, not kept", "pytorch loop", "cut", "fine-tuning of the same rest")
@@ -207,14 +209,7 @@ def in_own_process(
 def machine() -> str:
     import torch
 
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next(
-                line.split(":")[1].strip() for line in file if line.startswith("model name")
-            )
-    except (OSError, StopIteration):
-        pass
+    name = processor()
     if torch.cuda.is_available():
         name = f"{torch.cuda.get_device_name()}, {name}"
     libraries = ", ".join(f"{n} {version(n)}" for n in ("torch", "timm", "av"))

@@ -22,7 +22,6 @@ centre       less the distance to the nearest class mean of the same
 import argparse
 import logging
 import os
-import platform
 from collections import defaultdict
 from pathlib import Path
 
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from _machine import processor
 from frameflow import Manifest, load_recipe
 from frameflow.config import Recipe
 from frameflow.models.backbones import Backbone
@@ -101,7 +101,7 @@ def main() -> None:
     manifest, recipe = Manifest.read(given.data), load_recipe(given.recipe)
     recognizer = build_recognizer(recipe, manifest.labels)
     material = read_material(recognizer, manifest, purpose="test")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(f"{given.recipe}, {given.seeds} seeds, temperature {given.temperature:g}\n")
     print(f"{'unknown':24}" + "".join(f"{name:>12}" for name in SCORES))
     rows = []

@@ -27,6 +27,7 @@ import argparse
 import copy
 import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +74,7 @@ CUT = (
 )
 
 
-class Pretext(nn.Module):
+class Pretext(nn.Module, ABC):
     """A trunk and a small network on it, and a loss that needs no labels."""
 
     def __init__(self, trunk: nn.Module, width: int, outputs: int) -> None:
@@ -85,8 +86,9 @@ class Pretext(nn.Module):
         mask = torch.ones(frames.shape[:2], dtype=torch.bool)
         return self.top(self.trunk(frames, mask))
 
+    @abstractmethod
     def loss(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
-        raise NotImplementedError
+        """How badly the pretext is told of some clips."""
 
 
 class Order(Pretext):

@@ -52,8 +52,8 @@ export function lasting(seconds) {
 
 /** A probability as readers expect it: never "100 %" or "0 %" of what is not certain. */
 export function percent(share) {
-  if (share > 0 && share < 0.01) return "< 1 %";
-  if (share < 1 && share > 0.99) return "> 99 %";
+  if (share > 0 && share < 0.01) return "<\u00a01\u00a0%";
+  if (share < 1 && share > 0.99) return ">\u00a099\u00a0%";
   return `${Math.round(share * 100)} %`;
 }
 
